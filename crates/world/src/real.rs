@@ -1,0 +1,233 @@
+//! The operating system's files, and the lock that keeps two processes out of one directory.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::io::Errno;
+
+use crate::disk::{Disk, File, OpenMode};
+
+/// The operating system's file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(FILE_MODE);
+        match mode {
+            OpenMode::Existing => {}
+            OpenMode::New => {
+                options.create_new(true);
+            }
+            OpenMode::ExistingOrNew => {
+                options.create(true).truncate(false);
+            }
+        }
+        Ok(Arc::new(RealFile { file: options.open(path)? }))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        self.create_dir_all(parent)?;
+        match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+            Ok(()) => self.sync_dir(parent), // or a crash could take the directory with all that was synced in it
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::File::open(dir)?.sync_all()
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: fs::File,
+}
+
+impl File for RealFile {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        if len <= self.len()? {
+            return Ok(());
+        }
+        match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => Ok(()),
+            // Not every file system reserves: there the length alone is set, and a full disk shows at the write.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.file.set_len(len),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+}
+
+/// Held while this process owns a directory; released when dropped, also by the operating system when the process dies.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    /// The open file that carries the lock.
+    _file: fs::File,
+    path: PathBuf,
+}
+
+impl DirectoryLock {
+    /// Locks `dir`, which must exist, by its file `LOCK`, and leaves this process's id in it.
+    ///
+    /// # Errors
+    /// `WouldBlock` while another process holds the lock ([`DirectoryLock::holder`] tells which); otherwise as the
+    /// operating system's.
+    pub fn acquire(dir: &Path) -> io::Result<DirectoryLock> {
+        let path = dir.join(LOCK_NAME);
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(&path)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(DirectoryLock { _file: file, path })
+    }
+
+    /// The process that locked `dir` last, where it can be read. It may have ended since.
+    #[must_use]
+    pub fn holder(dir: &Path) -> Option<u32> {
+        let mut text = String::new();
+        fs::File::open(dir.join(LOCK_NAME)).ok()?.take(32).read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// The lock's file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Name of the lock's file in the directory that it locks.
+const LOCK_NAME: &str = "LOCK";
+/// Only the owner reads what a store holds.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn files_are_written_read_and_sized() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("a/b");
+        RealDisk.create_dir_all(&dir).unwrap();
+        RealDisk.create_dir_all(&dir).unwrap();
+        let path = RealDisk.join(&dir, "file");
+        assert_eq!(RealDisk.open(&path, OpenMode::Existing).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let file = RealDisk.open(&path, OpenMode::New).unwrap();
+        assert_eq!(RealDisk.open(&path, OpenMode::New).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(file.is_empty().unwrap());
+        file.allocate(8192).unwrap();
+        file.allocate(10).unwrap(); // never shrinks
+        assert_eq!(file.len().unwrap(), 8192);
+        file.write_all_at(b"hello", 4000).unwrap();
+        file.sync_data().unwrap();
+        let mut buffer = [1u8; 6];
+        RealDisk.open(&path, OpenMode::ExistingOrNew).unwrap().read_exact_at(&mut buffer, 3999).unwrap();
+        assert_eq!(&buffer, b"\0hello");
+        assert_eq!(file.read_exact_at(&mut buffer, 8190).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        file.set_len(3).unwrap();
+        assert_eq!(file.len().unwrap(), 3);
+    }
+
+    #[test]
+    fn names_are_listed_moved_and_removed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path();
+        RealDisk.create_dir_all(&dir.join("below")).unwrap();
+        for name in ["b", "a", "c"] {
+            RealDisk.open(&dir.join(name), OpenMode::New).unwrap();
+        }
+        RealDisk.rename(&dir.join("c"), &dir.join("a")).unwrap();
+        RealDisk.sync_dir(dir).unwrap();
+        assert_eq!(RealDisk.list(dir).unwrap(), ["a", "b"]);
+        RealDisk.remove(&dir.join("b")).unwrap();
+        assert!(!RealDisk.exists(&dir.join("b")).unwrap());
+        assert!(RealDisk.exists(&dir.join("below")).unwrap());
+        assert_eq!(RealDisk.remove(&dir.join("b")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn only_the_owner_may_look() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("data");
+        RealDisk.create_dir_all(&dir).unwrap();
+        RealDisk.open(&dir.join("file"), OpenMode::New).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o077;
+        assert_eq!(mode(&dir), 0);
+        assert_eq!(mode(&dir.join("file")), 0);
+    }
+
+    #[test]
+    fn a_locked_directory_stays_locked() {
+        let temporary = tempfile::tempdir().unwrap();
+        assert_eq!(DirectoryLock::holder(temporary.path()), None);
+        let lock = DirectoryLock::acquire(temporary.path()).unwrap();
+        assert_eq!(DirectoryLock::acquire(temporary.path()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(DirectoryLock::holder(temporary.path()), Some(std::process::id()));
+        assert!(lock.path().ends_with("LOCK"));
+        drop(lock);
+        DirectoryLock::acquire(temporary.path()).unwrap();
+    }
+}
