@@ -1,0 +1,50 @@
+//! Peer connections: what members say to each other, and the sockets on which they say it.
+//!
+//! The crate has two halves. The *codec* ([`Frame`], [`encode`], [`decode`], [`split_frame`]) is pure: bytes in, values
+//! out, no clock and no socket; the simulator uses it as it is. The *connections* ([`Transport`]) are a few tokio tasks
+//! around real sockets. Nothing here knows what a group decides or what a payload means.
+//!
+//! # Connections
+//!
+//! Every member dials every other member twice, once per [`Class`] of traffic, and sends only on connections that it
+//! dialed; it receives on those that it accepted. Snapshots thus never stand in front of a heartbeat. A connection opens
+//! with a handshake in which both sides name their cluster, member and incarnation (`docs/formats/peer.md`); whoever does
+//! not belong is told why in words that an operator can act on.
+//!
+//! # What is promised, and what is not
+//!
+//! - Frames of one class arrive in the order sent, each at most once, as long as one connection lives. A frame may be lost
+//!   at any time: while there is no connection, at the bound of the queue, or with a connection that breaks. Raft repairs.
+//! - [`Transport::send`] never blocks. What a slow peer has not taken yet is bounded in bytes; beyond that, frames are
+//!   dropped and counted.
+//! - The end of an established connection and a refused dial are reported at once as [`Received::Suspect`], once per
+//!   outage. A machine that falls silent is not noticed here but by Raft's timeouts; its connection is given up after an
+//!   unanswered ping, so that a healed network is used again quickly.
+//! - After a peer's restart nothing of its former incarnation is delivered any more.
+//!
+//! # Left out
+//!
+//! TLS between members, compression, and credits per group; the bounds here are per peer.
+
+mod accept;
+mod codec;
+mod dial;
+mod error;
+mod frame;
+mod handshake;
+mod link;
+mod options;
+mod peer;
+mod pending;
+mod report;
+mod statistics;
+mod transport;
+mod wire;
+
+pub use codec::{FRAME_BYTES_MAX, HEADER_BYTES, decode, encode, split_frame};
+pub use error::FrameError;
+pub use frame::{Class, Frame};
+pub use options::{Identity, Options};
+pub use report::{Deliver, Received};
+pub use statistics::PeerStatistics;
+pub use transport::Transport;
