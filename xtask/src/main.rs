@@ -1,0 +1,53 @@
+//! The project's tasks, run as `cargo xtask <task>`. Nothing here is part of the product.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[cfg(feature = "codegen")]
+mod codegen;
+
+const USAGE: &str = "usage: cargo xtask <task>
+
+tasks:
+  codegen [--check]   write crates/api/src/generated from crates/api/proto; --check only compares
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["codegen"] => codegen(false),
+        ["codegen", "--check"] => codegen(true),
+        _ => Err(USAGE.to_string()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(feature = "codegen")]
+fn codegen(check: bool) -> Result<(), String> {
+    let api = workspace().join("crates/api");
+    if check { codegen::check(&api) } else { codegen::write(&api) }
+}
+
+#[cfg(not(feature = "codegen"))]
+fn codegen(check: bool) -> Result<(), String> {
+    let api = workspace().join("crates/api");
+    let flag = if check { " --check" } else { "" };
+    Err(format!(
+        "the code generators are left out of plain builds because they are heavy; to write {} run\n  \
+         cargo run -p xtask --features codegen -- codegen{flag}",
+        api.join("src/generated").display(),
+    ))
+}
+
+/// The root of the repository: the folder above this package.
+fn workspace() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().expect("xtask lies in a folder of the workspace").to_path_buf()
+}
