@@ -1,0 +1,129 @@
+//! Linearizable reads of one group: one batch is being confirmed while the next one gathers (dissertation §6.4).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kontiki_raft::{Index, ReadId};
+
+/// The reads of one group.
+#[derive(Debug)]
+pub struct Reads {
+    /// Next identity. Starts at a random place in each life, so that an answer to a former life's batch is never taken
+    /// for one of this life's (bugs R03, R06).
+    next: u64,
+    /// Reads were asked for since the last batch began.
+    pub wanted: bool,
+    in_flight: Option<(ReadId, Duration)>,
+    /// Confirmed batches that wait for their index to be applied.
+    confirmed: BTreeMap<Index, Vec<ReadId>>,
+}
+
+impl Reads {
+    /// None asked for yet; identities start at `first`.
+    #[must_use]
+    pub fn new(first: u64) -> Reads {
+        Reads { next: first, wanted: false, in_flight: None, confirmed: BTreeMap::new() }
+    }
+
+    /// The identity for a batch that may begin now: reads are wanted and no batch is being confirmed.
+    pub fn begin(&mut self, now: Duration) -> Option<ReadId> {
+        if !self.can_begin() {
+            return None;
+        }
+        self.wanted = false;
+        let id = ReadId(self.next);
+        self.next = self.next.wrapping_add(1);
+        self.in_flight = Some((id, now));
+        Some(id)
+    }
+
+    /// Whether [`Reads::begin`] would give a batch.
+    #[must_use]
+    pub fn can_begin(&self) -> bool {
+        self.wanted && self.in_flight.is_none()
+    }
+
+    /// The batch turned out to be empty.
+    pub fn cancel(&mut self) {
+        self.in_flight = None;
+    }
+
+    /// The batch is confirmed at `index`. False where it was given up before.
+    pub fn confirmed(&mut self, id: ReadId, index: Index) -> bool {
+        if !self.end(id) {
+            return false;
+        }
+        self.confirmed.entry(index).or_default().push(id);
+        true
+    }
+
+    /// The batch is refused. False where it was given up before.
+    pub fn refused(&mut self, id: ReadId) -> bool {
+        let known = self.end(id);
+        self.wanted |= known;
+        known
+    }
+
+    /// Gives up the batch in flight if it is older than `age`, and returns it.
+    pub fn expired(&mut self, now: Duration, age: Duration) -> Option<ReadId> {
+        let (id, since) = self.in_flight?;
+        if now.saturating_sub(since) < age {
+            return None;
+        }
+        self.in_flight = None;
+        self.wanted = true;
+        Some(id)
+    }
+
+    /// Batches whose index is applied.
+    pub fn ready(&mut self, applied: Index) -> Vec<ReadId> {
+        if self.confirmed.first_key_value().is_none_or(|(index, _)| *index > applied) {
+            return Vec::new();
+        }
+        let later = self.confirmed.split_off(&applied.next());
+        std::mem::replace(&mut self.confirmed, later).into_values().flatten().collect()
+    }
+
+    fn end(&mut self, id: ReadId) -> bool {
+        let known = self.in_flight.is_some_and(|(current, _)| current == id);
+        if known {
+            self.in_flight = None;
+        }
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn one_batch_is_confirmed_while_the_next_gathers() {
+        let mut reads = Reads::new(7);
+        assert_eq!(reads.begin(SECOND), None, "nobody asked");
+        reads.wanted = true;
+        let first = reads.begin(SECOND).expect("one was asked for");
+        reads.wanted = true;
+        assert_eq!(reads.begin(SECOND), None, "one is in flight");
+        assert!(reads.confirmed(first, Index(5)));
+        assert!(!reads.confirmed(first, Index(6)), "a second answer to the same batch");
+        let second = reads.begin(SECOND).expect("the first one is confirmed");
+        assert_ne!(first, second);
+        assert!(reads.ready(Index(4)).is_empty(), "index 5 is not applied");
+        assert_eq!(reads.ready(Index(5)), vec![first]);
+        assert!(reads.refused(second));
+        assert!(reads.wanted, "its reads join the next batch");
+    }
+
+    #[test]
+    fn a_batch_without_answer_is_asked_for_again() {
+        let mut reads = Reads::new(0);
+        reads.wanted = true;
+        let id = reads.begin(SECOND).expect("one was asked for");
+        assert_eq!(reads.expired(SECOND, SECOND), None);
+        assert_eq!(reads.expired(2 * SECOND, SECOND), Some(id));
+        assert!(!reads.confirmed(id, Index(1)), "too late: its reads are in another batch");
+    }
+}

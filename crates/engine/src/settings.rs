@@ -1,0 +1,53 @@
+//! The engine's settings.
+
+use std::time::Duration;
+
+use kontiki_raft::Settings as RaftSettings;
+
+/// Settings of an engine, the same for all of its groups.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Length of a tick: what the core's times are counted in.
+    pub tick: Duration,
+    /// The core's settings.
+    pub raft: RaftSettings,
+    /// A checkpoint starts when this many bytes of the state are only in memory, or this many bytes of log were applied
+    /// since the last one. Bounds memory and the replay after a crash.
+    pub checkpoint_bytes: u64,
+    /// Entries that stay in the log behind a checkpoint, so that a member that was away for a short time needs no snapshot.
+    pub trailing_entries: u64,
+    /// Most bytes of a group's entries that are applied in one turn, so that heartbeats are never late.
+    pub apply_bytes_max: u64,
+    /// Size of a snapshot's parts.
+    pub snapshot_chunk_bytes: usize,
+    /// Parts of a snapshot that may be on their way unacknowledged: the bound on memory at both ends.
+    pub snapshot_window: u64,
+    /// A snapshot that makes no progress for this long is given up.
+    pub snapshot_timeout: Duration,
+    /// Proposals that wait for a leader are kept up to this many bytes for each group; more are refused.
+    pub parked_bytes_max: u64,
+    /// A batch of reads that is not confirmed after this long is asked for again.
+    pub read_retry: Duration,
+}
+
+impl Default for Settings {
+    /// etcd's times: heartbeats each 100 ms, elections after 1 s.
+    fn default() -> Settings {
+        Settings {
+            tick: Duration::from_millis(10),
+            raft: RaftSettings {
+                election_timeout_ticks: 100,
+                heartbeat_interval_ticks: 10,
+                ..RaftSettings::default()
+            },
+            checkpoint_bytes: 16 << 20,
+            trailing_entries: 5_000,
+            apply_bytes_max: 4 << 20,
+            snapshot_chunk_bytes: 256 << 10,
+            snapshot_window: 8,
+            snapshot_timeout: Duration::from_secs(10),
+            parked_bytes_max: 16 << 20,
+            read_retry: Duration::from_millis(300),
+        }
+    }
+}
