@@ -1,0 +1,116 @@
+//! What can go wrong: at start, in words for an operator; on a request, in etcd's words.
+
+use std::path::PathBuf;
+
+use kontiki_kv::{Failure, KvError, OperationError};
+
+/// Why a member cannot start. The text says what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The flags contradict each other or what is on disk.
+    #[error("{0}")]
+    Configuration(String),
+    /// Another process uses the data directory.
+    #[error(
+        "data directory {dir} is in use{holder}: stop that process first, or give this member a data directory of its own \
+         with --data-dir"
+    )]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// " by process N", where known.
+        holder: String,
+    },
+    /// The data directory belongs to another member or cluster.
+    #[error("data directory {dir} belongs to {found}, but this process was started as {expected}: {advice}")]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Who asked.
+        expected: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// The operating system refused something.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] kontiki_log::LogError),
+    /// The state cannot be opened.
+    #[error(transparent)]
+    Kv(#[from] kontiki_kv::KvError),
+    /// The engine cannot start.
+    #[error(transparent)]
+    Engine(#[from] kontiki_engine::EngineError),
+}
+
+/// Why a request was not answered as wished. The texts are etcd's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The store's rules say no.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+    /// There is no leader now.
+    #[error("etcdserver: no leader")]
+    NoLeader,
+    /// The request was not committed in time; it may still be.
+    #[error("etcdserver: request timed out")]
+    Timeout,
+    /// The same, and the leader has changed meanwhile.
+    #[error("etcdserver: request timed out, possibly due to previous leader failure")]
+    TimeoutDueToLeaderFail,
+    /// Too many requests wait already.
+    #[error("etcdserver: too many requests")]
+    TooManyRequests,
+    /// The command is larger than the limit.
+    #[error("etcdserver: request is too large")]
+    RequestTooLarge,
+    /// This member is stopping.
+    #[error("etcdserver: server stopped")]
+    Stopped,
+    /// Only the leader can do that.
+    #[error("etcdserver: not leader")]
+    NotLeader,
+    /// Leadership cannot go to that member.
+    #[error("etcdserver: bad leader transferee")]
+    BadTransferee,
+    /// The state file could not be read.
+    #[error("kontiki: {0}")]
+    Storage(String),
+    /// Leadership did not move in time.
+    #[error("etcdserver: request timed out, leader transfer took too long")]
+    TransferTimeout,
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> StoreError {
+        match failure {
+            Failure::Operation(refusal) => StoreError::Operation(refusal),
+            Failure::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<KvError> for StoreError {
+    fn from(error: KvError) -> StoreError {
+        StoreError::Storage(error.to_string())
+    }
+}

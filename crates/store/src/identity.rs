@@ -1,0 +1,237 @@
+//! Who a data directory belongs to: cluster, member, and the first members of the cluster.
+//!
+//! Identities are etcd's: a member's is the first eight bytes of the SHA-1 over its sorted peer URLs and the cluster's
+//! token; a cluster's the same over its members' sorted identities. The file `member/identity` is plain text, a line for each
+//! fact, closed by a checksum line; it is written once, by rename, before anything else that lasts.
+
+use std::path::Path;
+
+use kontiki_raft::{Configuration, NodeId};
+use kontiki_world::{Disk, OpenMode};
+use sha1::{Digest, Sha1};
+
+use crate::error::StartError;
+use crate::options::{InitialMember, Options};
+
+const FORMAT: &str = "kontiki-identity 1";
+
+/// A member's identity and its cluster's first members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster_id: u64,
+    /// This member.
+    pub member_id: u64,
+    /// This member's name.
+    pub name: String,
+    /// `--initial-cluster-token` of the first start.
+    pub token: String,
+    /// The first members: identity, name, peer URLs; sorted by identity.
+    pub members: Vec<FirstMember>,
+}
+
+/// A member of the first configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstMember {
+    /// Its identity.
+    pub id: u64,
+    /// Its name in `--initial-cluster`.
+    pub name: String,
+    /// Its peer URLs.
+    pub peer_urls: Vec<String>,
+}
+
+fn first_eight(digest: impl AsRef<[u8]>) -> u64 {
+    digest.as_ref().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// A member's identity by its peer URLs and the cluster's token.
+#[must_use]
+pub fn member_id(peer_urls: &[String], token: &str) -> u64 {
+    let mut urls = peer_urls.to_vec();
+    urls.sort_unstable();
+    let mut hash = Sha1::new();
+    hash.update(urls.concat());
+    hash.update(token);
+    first_eight(hash.finalize())
+}
+
+fn cluster_id(members: &[FirstMember]) -> u64 {
+    let mut hash = Sha1::new();
+    for member in members {
+        hash.update(member.id.to_be_bytes());
+    }
+    first_eight(hash.finalize())
+}
+
+impl Identity {
+    /// What the flags say.
+    ///
+    /// # Errors
+    /// Where `--initial-cluster` does not name this member, or names one twice.
+    pub fn of(options: &Options) -> Result<Identity, StartError> {
+        let mut members: Vec<FirstMember> = options
+            .initial_cluster
+            .iter()
+            .map(|InitialMember { name, peer_urls }| FirstMember {
+                id: member_id(peer_urls, &options.initial_cluster_token),
+                name: name.clone(),
+                peer_urls: peer_urls.clone(),
+            })
+            .collect();
+        members.sort_by_key(|member| member.id);
+        if let Some(pair) = members.windows(2).find(|pair| pair[0].id == pair[1].id) {
+            return Err(StartError::Configuration(format!(
+                "--initial-cluster gives the members {} and {} the same peer URLs; each needs its own",
+                pair[0].name, pair[1].name
+            )));
+        }
+        let Some(own) = members.iter().find(|member| member.name == options.name) else {
+            return Err(StartError::Configuration(format!(
+                "--initial-cluster does not name this member: --name is {:?}, the list has {:?}; add \
+                 {}=<its peer URL> to the list or correct --name",
+                options.name,
+                members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(),
+                options.name
+            )));
+        };
+        Ok(Identity {
+            cluster_id: cluster_id(&members),
+            member_id: own.id,
+            name: options.name.clone(),
+            token: options.initial_cluster_token.clone(),
+            members: members.clone(),
+        })
+    }
+
+    /// The first configuration.
+    #[must_use]
+    pub fn configuration(&self) -> Configuration {
+        Configuration::of(self.members.iter().map(|member| NodeId(member.id)))
+    }
+
+    /// Reads the identity of a data directory, if it has one.
+    ///
+    /// # Errors
+    /// Where the file is damaged or of another format.
+    pub fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Identity>, StartError> {
+        let io = |action, source| StartError::Io { action, path: path.to_owned(), source };
+        if !disk.exists(path).map_err(|source| io("look for", source))? {
+            return Ok(None);
+        }
+        let file = disk.open(path, OpenMode::Existing).map_err(|source| io("open", source))?;
+        let length = file.len().map_err(|source| io("read", source))?.min(1 << 20);
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, 0).map_err(|source| io("read", source))?;
+        let damaged = |reason: String| StartError::Damaged { path: path.to_owned(), reason };
+        let text = String::from_utf8(bytes).map_err(|_| damaged("the identity file is not text; restore it".into()))?;
+        Identity::parse(&text).map(Some).map_err(damaged)
+    }
+
+    fn parse(text: &str) -> Result<Identity, String> {
+        let first = text.lines().next().unwrap_or_default();
+        if first != FORMAT {
+            return Err(match first.strip_prefix("kontiki-identity ") {
+                Some(version) => format!(
+                    "the data directory has format {version}, this binary knows 1: start it with the version that wrote it"
+                ),
+                None => "this is not a Kontiki data directory's identity file; use another --data-dir".to_owned(),
+            });
+        }
+        let damaged = || "the identity file is damaged (its checksum does not match); restore it from a backup".to_owned();
+        let (body, sum) = text.trim_end().rsplit_once('\n').ok_or_else(damaged)?;
+        if sum != checksum(body) {
+            return Err(damaged());
+        }
+        let mut identity =
+            Identity { cluster_id: 0, member_id: 0, name: String::new(), token: String::new(), members: Vec::new() };
+        for line in body.lines().skip(1) {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let number = |text: &str| u64::from_str_radix(text, 16).map_err(|_| damaged());
+            match word {
+                "cluster" => identity.cluster_id = number(rest)?,
+                "member" => identity.member_id = number(rest)?,
+                "name" => identity.name = rest.to_owned(),
+                "token" => identity.token = rest.to_owned(),
+                "first" => {
+                    let mut parts = rest.splitn(3, ' ');
+                    let (id, urls) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+                    identity.members.push(FirstMember {
+                        id: number(id)?,
+                        peer_urls: urls.split(',').filter(|url| !url.is_empty()).map(str::to_owned).collect(),
+                        name: parts.next().unwrap_or_default().to_owned(),
+                    });
+                }
+                _ => return Err(damaged()),
+            }
+        }
+        Ok(identity)
+    }
+
+    /// Writes the identity, durably and whole.
+    ///
+    /// # Errors
+    /// As the operating system's.
+    pub fn write(&self, disk: &dyn Disk, dir: &Path, path: &Path) -> Result<(), StartError> {
+        let mut body = format!(
+            "{FORMAT}\ncluster {:x}\nmember {:x}\nname {}\ntoken {}",
+            self.cluster_id, self.member_id, self.name, self.token
+        );
+        for member in &self.members {
+            body += &format!("\nfirst {:x} {} {}", member.id, member.peer_urls.join(","), member.name);
+        }
+        let text = format!("{body}\n{}\n", checksum(&body));
+        let new = path.with_extension("new");
+        let write = || -> std::io::Result<()> {
+            let file = disk.open(&new, OpenMode::ExistingOrNew)?;
+            file.set_len(0)?;
+            file.write_all_at(text.as_bytes(), 0)?;
+            file.sync_data()?;
+            disk.rename(&new, path)?;
+            disk.sync_dir(dir)
+        };
+        write().map_err(|source| StartError::Io { action: "write", path: path.to_owned(), source })
+    }
+
+    /// Compares what the data directory says with what the flags say.
+    ///
+    /// # Errors
+    /// Where the directory is another member's or another cluster's.
+    pub fn check(&self, options: &Options) -> Result<(), StartError> {
+        let foreign = |found: String, expected: String, advice| {
+            Err(StartError::Foreign { dir: options.data_dir.clone(), found, expected, advice })
+        };
+        if self.name != options.name {
+            return foreign(
+                format!("member {:?} ({:x})", self.name, self.member_id),
+                format!("member {:?}", options.name),
+                "correct --name, or give this member a data directory of its own with --data-dir",
+            );
+        }
+        if !options.new_cluster {
+            return Ok(()); // as etcd: the flags of the first start do not count any more
+        }
+        if self.token != options.initial_cluster_token {
+            return foreign(
+                format!("a cluster with the token {:?} (cluster id {:x})", self.token, self.cluster_id),
+                format!("part of one with the token {:?}", options.initial_cluster_token),
+                "correct --initial-cluster-token, or use another --data-dir for the other cluster",
+            );
+        }
+        let flags = Identity::of(options)?;
+        if flags.cluster_id != self.cluster_id {
+            return foreign(
+                format!("cluster {:x}", self.cluster_id),
+                format!("part of cluster {:x}", flags.cluster_id),
+                "give --initial-cluster as at the first start, or use another --data-dir for the other cluster",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn checksum(body: &str) -> String {
+    let mut hash = Sha1::new();
+    hash.update(body);
+    format!("sha1 {:016x}", first_eight(hash.finalize()))
+}

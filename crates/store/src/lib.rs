@@ -1,0 +1,29 @@
+//! The replicated etcd store: a member as the front door sees it.
+//!
+//! [`Store::start`] opens a data directory and joins the cluster; [`Store::propose`] replicates a command and gives the
+//! result of applying it here; [`Store::read_barrier`] makes the [`kontiki_kv::Reader`] linearizable;
+//! [`Store::watch_stream`] tells what happens. Beneath are the engine with one group and kv's rules as its state machine.
+//!
+//! A proposal carries the member that waits for it and a token in front of its command. Every member applies it; the one
+//! that it came from answers. A member that dies forgets who waited; tokens start at a random place in each life, so that a
+//! replayed entry answers nobody.
+
+mod calls;
+mod error;
+mod identity;
+mod lease_clock;
+mod link;
+mod machine;
+mod options;
+mod start;
+mod state_file;
+mod status;
+mod store;
+mod watch;
+
+pub use error::{StartError, StoreError};
+pub use link::Applied;
+pub use options::{InitialMember, Options, QUOTA_BYTES_DEFAULT};
+pub use status::{HistogramSnapshot, Leadership, PeerStatistics, Statistics, Status};
+pub use store::{LeaseTimeToLive, Store};
+pub use watch::{SharedEvent, WatchCreate, WatchKind, WatchResponse, WatchStream};

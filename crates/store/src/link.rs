@@ -1,0 +1,190 @@
+//! What the handle (any task) and the state machine (the engine's turn) share: who waits for what.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kontiki_kv::{Reader, Reply};
+use kontiki_raft::ReadId;
+use tokio::sync::{oneshot, watch};
+
+use crate::error::StoreError;
+use crate::status::{Counters, Leadership};
+use crate::watch::Hub;
+
+/// The answer to a proposal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What applying it gave.
+    pub reply: Reply,
+    /// The store's revision afterwards.
+    pub revision: i64,
+    /// Term of the entry.
+    pub term: u64,
+}
+
+/// Somebody who waits, since when, and in which term that began.
+#[derive(Debug)]
+pub struct Waiter<T> {
+    pub sender: oneshot::Sender<T>,
+    pub since: Duration,
+    pub term: u64,
+}
+
+/// Who waits for reads.
+#[derive(Debug, Default)]
+pub struct WaitingReads {
+    /// Not in a batch yet.
+    pub gathering: Vec<Waiter<Result<(), StoreError>>>,
+    /// In batches that are being confirmed or applied. Looked up by identity only.
+    pub batches: HashMap<ReadId, Vec<Waiter<Result<(), StoreError>>>>,
+}
+
+/// The shared part. Maps here are looked up by random tokens only; their order never matters.
+#[derive(Debug)]
+pub struct Link {
+    proposals: Mutex<HashMap<u64, Waiter<Result<Applied, StoreError>>>>,
+    reads: Mutex<WaitingReads>,
+    calls: Mutex<HashMap<u64, Waiter<Option<Bytes>>>>,
+    reader: RwLock<Reader>,
+    next_token: AtomicU64,
+    pub leadership: watch::Sender<Leadership>,
+    pub hub: Hub,
+    pub counters: Counters,
+}
+
+/// A poisoned lock means that a thread panicked, which ends the process in release builds; what it guarded is whole at every
+/// step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Link {
+    /// Nobody waits. Tokens start at a random place in each life, so that an entry of a former life answers nobody.
+    pub fn new(reader: Reader, first_token: u64, hub: Hub) -> Link {
+        Link {
+            proposals: Mutex::default(),
+            reads: Mutex::default(),
+            calls: Mutex::default(),
+            reader: RwLock::new(reader),
+            next_token: AtomicU64::new(first_token),
+            leadership: watch::Sender::new(Leadership::default()),
+            hub,
+            counters: Counters::default(),
+        }
+    }
+
+    /// The state as it is now.
+    pub fn reader(&self) -> Reader {
+        self.reader.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A snapshot took the state's place.
+    pub fn replace_reader(&self, reader: Reader) {
+        *self.reader.write().unwrap_or_else(PoisonError::into_inner) = reader;
+    }
+
+    /// A token for something to wait for.
+    pub fn token(&self) -> u64 {
+        self.next_token.fetch_add(1, Relaxed)
+    }
+
+    /// How many proposals wait.
+    pub fn pending(&self) -> usize {
+        lock(&self.proposals).len()
+    }
+
+    /// Waits for a proposal to be applied here.
+    pub fn expect_proposal(&self, token: u64, waiter: Waiter<Result<Applied, StoreError>>) {
+        lock(&self.proposals).insert(token, waiter);
+    }
+
+    /// Answers proposals. Those of nobody here are skipped.
+    pub fn answer_proposals(&self, answers: impl Iterator<Item = (u64, Result<Applied, StoreError>)>) {
+        let mut waiting = lock(&self.proposals);
+        for (token, answer) in answers {
+            if let Some(waiter) = waiting.remove(&token) {
+                let _ = waiter.sender.send(answer); // the client may have gone
+            }
+        }
+    }
+
+    /// Adds a read. True where it is the first of a batch: the engine must be told.
+    pub fn expect_read(&self, waiter: Waiter<Result<(), StoreError>>) -> bool {
+        let mut reads = lock(&self.reads);
+        reads.gathering.push(waiter);
+        reads.gathering.len() == 1
+    }
+
+    /// The reads gathered so far become a batch. False where there are none.
+    pub fn begin_reads(&self, id: ReadId) -> bool {
+        let mut reads = lock(&self.reads);
+        let batch = std::mem::take(&mut reads.gathering);
+        let any = !batch.is_empty();
+        if any {
+            reads.batches.insert(id, batch);
+        }
+        any
+    }
+
+    /// A batch may read.
+    pub fn finish_reads(&self, id: ReadId) {
+        let batch = lock(&self.reads).batches.remove(&id);
+        for waiter in batch.into_iter().flatten() {
+            let _ = waiter.sender.send(Ok(()));
+        }
+    }
+
+    /// A batch joins the next one.
+    pub fn return_reads(&self, id: ReadId) {
+        let mut reads = lock(&self.reads);
+        if let Some(batch) = reads.batches.remove(&id) {
+            reads.gathering.extend(batch);
+        }
+    }
+
+    /// Waits for the leader's answer.
+    pub fn expect_call(&self, token: u64, waiter: Waiter<Option<Bytes>>) {
+        lock(&self.calls).insert(token, waiter);
+    }
+
+    /// The leader's answer; none where no leader answered.
+    pub fn answer_call(&self, token: u64, answer: Option<Bytes>) {
+        if let Some(waiter) = lock(&self.calls).remove(&token) {
+            let _ = waiter.sender.send(answer);
+        }
+    }
+
+    /// Tells everyone who has waited longer than `patience` that it took too long.
+    pub fn expire(&self, now: Duration, patience: Duration) {
+        let over = |since: Duration| now.saturating_sub(since) > patience;
+        let term = self.leadership.borrow().term;
+        let too_long = |began: u64| if began == term { StoreError::Timeout } else { StoreError::TimeoutDueToLeaderFail };
+        let late: Vec<_> = lock(&self.proposals).extract_if(|_, waiter| over(waiter.since)).collect();
+        for (_, waiter) in late {
+            self.counters.proposals_failed.fetch_add(1, Relaxed);
+            let _ = waiter.sender.send(Err(too_long(waiter.term)));
+        }
+        let mut reads = lock(&self.reads);
+        let WaitingReads { gathering, batches } = &mut *reads;
+        for waiting in batches.values_mut().chain([gathering]) {
+            for waiter in waiting.extract_if(.., |waiter| over(waiter.since)) {
+                self.counters.read_indexes_failed.fetch_add(1, Relaxed);
+                let _ = waiter.sender.send(Err(too_long(waiter.term)));
+            }
+        }
+        drop(reads);
+        lock(&self.calls).retain(|_, waiter| !over(waiter.since));
+    }
+
+    /// The engine stopped: nobody will be answered.
+    pub fn stop(&self) {
+        for (_, waiter) in lock(&self.proposals).drain() {
+            let _ = waiter.sender.send(Err(StoreError::Stopped));
+        }
+        *lock(&self.reads) = WaitingReads::default();
+        lock(&self.calls).clear();
+    }
+}

@@ -1,0 +1,351 @@
+//! The replicated state machine: kv's rules under the engine, with those who wait for results and the leases' clock.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kontiki_engine::{
+    COMMAND, CheckpointJob, Committed, MachineError, Progress, SnapshotSource, StateMachine, decode_configuration,
+    encode_configuration,
+};
+use kontiki_kv::{
+    CheckpointDone, Command, Kv, KvError, Options as KvOptions, Outcome, Reply, Retired, SnapshotSink,
+};
+use kontiki_raft::{Configuration, Index, Leadership as RaftLeadership, LogPosition, ReadId, RoleKind, SnapshotMeta, Term};
+
+use crate::calls::{Call, LeaseAnswer};
+use crate::error::StoreError;
+use crate::lease_clock::LeaseClock;
+use crate::link::{Applied, Link};
+use crate::state_file::StateDir;
+use crate::status::{Counters, Leadership};
+
+/// The one group of an etcd store.
+pub const GROUP: kontiki_raft::GroupId = kontiki_raft::GroupId(1);
+
+/// Bytes in front of a command in an entry: the engine's tag, the member that waits for it, its token.
+const HEADER_BYTES: usize = 17;
+
+/// How often those who wait are looked through for some that wait too long, and leases for some that are over.
+const SWEEP: Duration = Duration::from_millis(250);
+
+/// The payload of an entry: a command, with who waits for its result.
+#[must_use]
+pub fn payload(member: u64, token: u64, command: &Bytes) -> Bytes {
+    let mut out = BytesMut::with_capacity(HEADER_BYTES + command.len());
+    out.put_u8(COMMAND);
+    out.put_u64_le(member);
+    out.put_u64_le(token);
+    out.put_slice(command);
+    out.freeze()
+}
+
+/// What the machine is made with.
+#[derive(Debug)]
+pub struct MachineOptions {
+    pub member_id: u64,
+    pub state: StateDir,
+    pub kv: KvOptions,
+    pub election_timeout: Duration,
+    pub request_timeout: Duration,
+}
+
+/// kv under the engine.
+#[derive(Debug)]
+pub struct StoreMachine {
+    options: MachineOptions,
+    kv: Kv,
+    checkpointed: SnapshotMeta,
+    receiving: Option<SnapshotSink>,
+    /// What the last checkpoint replaced. Freeing it takes long, so the next checkpoint's thread does it.
+    retired: Option<Retired>,
+    link: Arc<Link>,
+    clock: LeaseClock,
+    /// The time of the last tick: apply has no other.
+    now: Duration,
+    swept: Duration,
+    leading: bool,
+}
+
+/// What a checkpoint stands for, and kv's part of it.
+#[derive(Debug)]
+pub struct Done {
+    meta: SnapshotMeta,
+    kv: CheckpointDone,
+}
+
+fn meta_of(kv: &Kv) -> Result<SnapshotMeta, MachineError> {
+    let (index, term) = kv.applied();
+    let position = LogPosition { term: Term(term), index: Index(index) };
+    let opaque = kv.opaque();
+    if opaque.is_empty() {
+        return Ok(SnapshotMeta { position, configuration: Configuration::default() });
+    }
+    let configuration = decode_configuration(&opaque)
+        .ok_or_else(|| failure("the membership in the checkpoint is malformed; restore this member's data directory"))?;
+    Ok(SnapshotMeta { position, configuration })
+}
+
+fn failure(reason: impl std::fmt::Display) -> MachineError {
+    MachineError { group: GROUP.0, reason: reason.to_string() }
+}
+
+impl StoreMachine {
+    /// The machine over an opened kv.
+    ///
+    /// # Errors
+    /// Where the checkpoint's membership is malformed.
+    pub fn new(options: MachineOptions, kv: Kv, link: Arc<Link>) -> Result<StoreMachine, MachineError> {
+        let checkpointed = meta_of(&kv)?;
+        Ok(StoreMachine {
+            options,
+            kv,
+            checkpointed,
+            receiving: None,
+            retired: None,
+            link,
+            clock: LeaseClock::default(),
+            now: Duration::ZERO,
+            swept: Duration::ZERO,
+            leading: false,
+        })
+    }
+
+    /// The leases' clock and the counters follow what was applied.
+    fn follow_up(&mut self, command: &Command, outcome: &Outcome) {
+        let counters = &self.link.counters;
+        match command {
+            Command::Put(_) => Counters::add(&counters.puts, 1),
+            Command::DeleteRange(_) => Counters::add(&counters.deletes, 1),
+            Command::Txn(_) => Counters::add(&counters.txns, 1),
+            Command::LeaseRevoke { id } => {
+                self.clock.revoked(*id);
+                Counters::add(&counters.leases_revoked, 1);
+            }
+            Command::LeaseGrant { .. } => {
+                if let Ok(Reply::LeaseGrant { id, ttl }) = &outcome.result {
+                    self.clock.granted(self.now, *id, *ttl);
+                    Counters::add(&counters.leases_granted, 1);
+                }
+            }
+            Command::Compact { .. } | Command::Alarm { .. } | Command::MemberAttributes(_) => {}
+        }
+        Counters::add(&counters.events, outcome.events.len() as u64);
+    }
+}
+
+impl StateMachine for StoreMachine {
+    type CheckpointDone = Done;
+
+    fn checkpointed(&self) -> SnapshotMeta {
+        self.checkpointed.clone()
+    }
+
+    fn apply(&mut self, entries: Vec<Committed>) -> Result<(), MachineError> {
+        let mut done = Vec::with_capacity(entries.len());
+        let mut batch = self.kv.batch();
+        for entry in entries {
+            let Some(mut bytes) = entry.command else {
+                batch.skip(entry.index.0, entry.term.0);
+                continue;
+            };
+            if bytes.len() < HEADER_BYTES - 1 {
+                return Err(failure(format_args!("entry {} is too short for a command", entry.index)));
+            }
+            let (member, token) = (bytes.get_u64_le(), bytes.get_u64_le());
+            let command = Command::decode(&bytes).map_err(|error| {
+                failure(format_args!("entry {}: {error}; was it written by a newer version?", entry.index))
+            })?;
+            let outcome = batch.apply(entry.index.0, entry.term.0, &command).map_err(failure)?;
+            done.push((member, token, entry.term.0, command, outcome));
+        }
+        drop(batch);
+        Counters::add(&self.link.counters.proposals_applied, done.len() as u64);
+        let mut answers = Vec::with_capacity(done.len());
+        for (member, token, term, command, mut outcome) in done {
+            self.follow_up(&command, &outcome);
+            self.link.hub.publish(outcome.revision, std::mem::take(&mut outcome.events));
+            if member == self.options.member_id {
+                let revision = outcome.revision;
+                let answer = outcome.result.map(|reply| Applied { reply, revision, term }).map_err(StoreError::from);
+                answers.push((token, answer));
+            }
+        }
+        self.link.hub.wake();
+        self.link.answer_proposals(answers.into_iter());
+        Ok(())
+    }
+
+    fn unsaved_bytes(&self) -> u64 {
+        self.kv.memory_bytes() as u64
+    }
+
+    fn begin_checkpoint(&mut self, at: LogPosition, configuration: &Configuration) -> Option<CheckpointJob<Done>> {
+        let mut opaque = BytesMut::new();
+        encode_configuration(configuration, &mut opaque);
+        let checkpoint = self.kv.begin_checkpoint(opaque.freeze())?;
+        let meta = SnapshotMeta { position: at, configuration: configuration.clone() };
+        let retired = self.retired.take();
+        Some(Box::new(move || {
+            drop(retired);
+            match checkpoint.run() {
+                Ok(kv) => Ok(Done { meta, kv }),
+                Err(error) => Err(failure(error)),
+            }
+        }))
+    }
+
+    fn finish_checkpoint(&mut self, done: Done) -> Result<(), MachineError> {
+        self.retired = Some(self.kv.finish_checkpoint(done.kv));
+        self.checkpointed = done.meta;
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<(SnapshotMeta, Box<dyn SnapshotSource>), MachineError> {
+        let source = self.kv.snapshot();
+        Counters::add(&self.link.counters.snapshots_sent, 1);
+        Ok((self.checkpointed.clone(), Box::new(Rows(source))))
+    }
+
+    fn receive_begin(&mut self, _meta: &SnapshotMeta) -> Result<(), MachineError> {
+        self.receiving = None;
+        let file = self.options.state.create_incoming().map_err(failure)?;
+        self.receiving = Some(SnapshotSink::create(file).map_err(failure)?);
+        Ok(())
+    }
+
+    fn receive_rows(&mut self, rows: &Bytes) -> Result<bool, MachineError> {
+        let Some(sink) = &mut self.receiving else { return Ok(false) };
+        match sink.write(rows) {
+            Ok(()) => Ok(true),
+            Err(error @ KvError::Snapshot { .. }) => {
+                tracing::warn!(%error, "gave up a snapshot that came damaged");
+                self.receiving = None;
+                Ok(false)
+            }
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    fn receive_end(&mut self) -> Result<bool, MachineError> {
+        let Some(sink) = self.receiving.take() else { return Ok(false) };
+        match sink.finish() {
+            Ok(()) => Ok(true),
+            Err(error @ KvError::Snapshot { .. }) => {
+                tracing::warn!(%error, "gave up a snapshot that came damaged");
+                Ok(false)
+            }
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    fn install(&mut self, meta: &SnapshotMeta) -> Result<(), MachineError> {
+        let file = self.options.state.install_incoming().map_err(failure)?;
+        self.kv = Kv::open(file, self.options.kv.clone()).map_err(failure)?;
+        self.checkpointed = meta_of(&self.kv)?;
+        if self.checkpointed.position != meta.position {
+            return Err(failure(format_args!(
+                "a snapshot announced as {} holds {}",
+                meta.position, self.checkpointed.position
+            )));
+        }
+        self.link.replace_reader(self.kv.reader());
+        self.link.hub.jump(self.kv.revision());
+        Counters::add(&self.link.counters.snapshots_installed, 1);
+        Ok(())
+    }
+
+    fn leadership(&mut self, now: Duration, leadership: RaftLeadership) -> Result<(), MachineError> {
+        let leads = leadership.role == RoleKind::Leader;
+        if leads && !self.leading {
+            let leases = self.kv.reader().leases().map_err(failure)?;
+            self.clock.lead(now, self.options.election_timeout, leases);
+        } else if !leads {
+            self.clock.follow();
+        }
+        self.leading = leads;
+        let next = Leadership {
+            term: leadership.term.0,
+            leader: leadership.leader.map(|leader| leader.0),
+            is_leader: leads,
+        };
+        self.link.leadership.send_if_modified(|current| {
+            if next.leader.is_some() && next.leader != current.leader {
+                Counters::add(&self.link.counters.leader_changes, 1);
+            }
+            let changed = *current != next;
+            *current = next;
+            changed
+        });
+        Ok(())
+    }
+
+    fn reads_begin(&mut self, id: ReadId) -> bool {
+        self.link.begin_reads(id)
+    }
+
+    fn reads_ready(&mut self, id: ReadId) {
+        self.link.finish_reads(id);
+    }
+
+    fn reads_again(&mut self, id: ReadId) {
+        self.link.return_reads(id);
+    }
+
+    fn refused(&mut self, payload: Bytes) {
+        let mut header = &payload[1.min(payload.len())..];
+        if let (Ok(member), Ok(token)) = (header.try_get_u64_le(), header.try_get_u64_le())
+            && member == self.options.member_id
+        {
+            self.link.counters.proposals_failed.fetch_add(1, Relaxed);
+            self.link.answer_proposals(std::iter::once((token, Err(StoreError::TooManyRequests))));
+        }
+    }
+
+    fn call(&mut self, now: Duration, body: &Bytes) -> Bytes {
+        let answer = match Call::decode(body) {
+            Some(Call::KeepAlive(id)) => {
+                Counters::add(&self.link.counters.leases_renewed, 1);
+                self.clock.renew(now, id)
+            }
+            Some(Call::TimeToLive(id)) => self.clock.time_to_live(now, id),
+            None => LeaseAnswer { ttl: -1, granted_ttl: 0 },
+        };
+        answer.encode()
+    }
+
+    fn answered(&mut self, id: u64, body: Option<Bytes>) {
+        self.link.answer_call(id, body);
+    }
+
+    fn tick(&mut self, now: Duration, leading: bool) -> Vec<Bytes> {
+        self.now = now;
+        if now.saturating_sub(self.swept) < SWEEP {
+            return Vec::new();
+        }
+        self.swept = now;
+        self.link.expire(now, self.options.request_timeout);
+        if !leading {
+            return Vec::new();
+        }
+        let over = self.clock.expired(now);
+        Counters::add(&self.link.counters.leases_expired, over.len() as u64);
+        over.into_iter()
+            .map(|id| payload(self.options.member_id, self.link.token(), &Command::LeaseRevoke { id }.encode()))
+            .collect()
+    }
+
+    fn observe(&mut self, progress: Progress) {
+        self.link.counters.observe(progress);
+    }
+}
+
+/// kv's snapshot as the engine sends it.
+struct Rows(kontiki_kv::SnapshotSource);
+
+impl SnapshotSource for Rows {
+    fn next_rows(&mut self, bytes_max: usize) -> Result<Option<Bytes>, MachineError> {
+        self.0.next_rows(bytes_max).map_err(failure)
+    }
+}

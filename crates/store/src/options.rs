@@ -1,0 +1,56 @@
+//! Everything to start a member with.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Options of a member, after etcd's flags.
+#[derive(Debug)]
+pub struct Options {
+    /// `--name`.
+    pub name: String,
+    /// `--data-dir`; holds `member/`.
+    pub data_dir: PathBuf,
+    /// `--wal-dir`; the log's place, `member/wal` in the data directory where none is given.
+    pub wal_dir: Option<PathBuf>,
+    /// `--initial-cluster`. Counts only at the first start.
+    pub initial_cluster: Vec<InitialMember>,
+    /// `--initial-cluster-token`.
+    pub initial_cluster_token: String,
+    /// `--initial-cluster-state` is `new`.
+    pub new_cluster: bool,
+    /// `--force-new-cluster`.
+    pub force_new_cluster: bool,
+    /// `--initial-advertise-peer-urls`.
+    pub advertise_peer_urls: Vec<String>,
+    /// `--advertise-client-urls`.
+    pub advertise_client_urls: Vec<String>,
+    /// Bound sockets for `--listen-peer-urls`.
+    pub peer_listeners: Vec<TcpListener>,
+    /// `--heartbeat-interval`.
+    pub heartbeat_interval: Duration,
+    /// `--election-timeout`.
+    pub election_timeout: Duration,
+    /// `--pre-vote`.
+    pub pre_vote: bool,
+    /// `--quota-backend-bytes`: zero for 2 GiB, negative for none.
+    pub quota_bytes: i64,
+    /// `--snapshot-catchup-entries`: entries that stay in the log behind a checkpoint.
+    pub trailing_entries: u64,
+    /// `--watch-progress-notify-interval`.
+    pub progress_notify_interval: Duration,
+    /// `--max-request-bytes`.
+    pub request_bytes_max: usize,
+}
+
+/// One member of `--initial-cluster`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialMember {
+    /// Its name.
+    pub name: String,
+    /// Where the others reach it.
+    pub peer_urls: Vec<String>,
+}
+
+/// etcd's default quota: 2 GiB.
+pub const QUOTA_BYTES_DEFAULT: i64 = 2 << 30;

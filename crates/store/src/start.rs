@@ -1,0 +1,240 @@
+//! Starting a member: data directory, identity, log, state, engine, connections; in this order, each with its own words
+//! for what can be wrong.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kontiki_engine::{Engine, EngineError, Event, GroupStart, Inbox, Runtime, Settings, Timings};
+use kontiki_kv::{Kv, Options as KvOptions};
+use kontiki_log::{Identity as LogIdentity, Log, Options as LogOptions};
+use kontiki_raft::{NodeId, Settings as RaftSettings};
+use kontiki_transport::{Identity as PeerIdentity, Options as TransportOptions, Received, Transport};
+use kontiki_world::{Clock, DirectoryLock, Disk, RealClock, RealDisk, entropy};
+use tokio::sync::watch;
+
+use crate::error::StartError;
+use crate::identity::Identity;
+use crate::link::Link;
+use crate::machine::{GROUP, MachineOptions, StoreMachine};
+use crate::options::{Options, QUOTA_BYTES_DEFAULT};
+use crate::state_file::StateDir;
+use crate::store::{Parts, Running, Store};
+use crate::watch::Hub;
+
+/// Length of a tick of the consensus core.
+const TICK: Duration = Duration::from_millis(10);
+/// etcd's: a request may take this long beside two election timeouts.
+const REQUEST_TIMEOUT_BASE: Duration = Duration::from_secs(5);
+
+impl Store {
+    /// Starts a member. To be called within a tokio runtime; its sockets and the watch hub run there, the engine on threads
+    /// of its own.
+    ///
+    /// # Errors
+    /// Where flags, data directory or operating system do not allow it; the text says what, where, and what to do.
+    pub async fn start(options: Options) -> Result<Store, StartError> {
+        // Opening reads files and may replay a log: not on a thread that serves sockets.
+        let opened = tokio::task::spawn_blocking(move || open(options)).await;
+        let opened = opened.map_err(|error| StartError::Configuration(format!("could not open the store: {error}")))??;
+        opened.run()
+    }
+}
+
+/// A member whose files are open.
+struct Opened {
+    options: Options,
+    identity: Identity,
+    incarnation: u64,
+    lock: DirectoryLock,
+    engine: Engine<StoreMachine>,
+    link: Arc<Link>,
+    clock: Arc<dyn Clock>,
+}
+
+fn open(options: Options) -> Result<Opened, StartError> {
+    if options.force_new_cluster {
+        return Err(StartError::Configuration(
+            "--force-new-cluster is not supported by this version: start the member without it".to_owned(),
+        ));
+    }
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let member_dir = options.data_dir.join("member");
+    let make = |dir: &Path| {
+        disk.create_dir_all(dir).map_err(|source| StartError::Io { action: "make", path: dir.to_owned(), source })
+    };
+    make(&member_dir)?;
+    let lock = lock(&options.data_dir, &member_dir)?;
+    let identity = identify(&*disk, &options, &member_dir)?;
+    let log_dir = options.wal_dir.clone().unwrap_or_else(|| member_dir.join("wal"));
+    make(&log_dir)?;
+    let clock: Arc<dyn Clock> = Arc::new(RealClock::default());
+    let log_identity = LogIdentity { cluster_id: identity.cluster_id, member_id: identity.member_id };
+    let (log, mut recovered) = Log::open(disk.clone(), &log_dir, log_identity, LogOptions::default())?;
+    let (machine, link, incarnation) = open_state(disk, &options, &identity, &member_dir.join("state"))?;
+    let mut engine = Engine::new(NodeId(identity.member_id), log, settings(&options), clock.now());
+    let start = GroupStart { group: GROUP, configuration: identity.configuration(), seed: entropy() };
+    engine.add_group(start, recovered.remove(&GROUP), machine)?;
+    Ok(Opened { options, identity, incarnation, lock, engine, link, clock })
+}
+
+fn lock(data_dir: &Path, member_dir: &Path) -> Result<DirectoryLock, StartError> {
+    DirectoryLock::acquire(member_dir).map_err(|source| {
+        if source.kind() != std::io::ErrorKind::WouldBlock {
+            return StartError::Io { action: "lock", path: member_dir.to_owned(), source };
+        }
+        let holder = DirectoryLock::holder(member_dir).map(|pid| format!(" by process {pid}")).unwrap_or_default();
+        StartError::Locked { dir: data_dir.to_owned(), holder }
+    })
+}
+
+/// Reads whose directory this is, or makes it this member's.
+fn identify(disk: &dyn Disk, options: &Options, member_dir: &Path) -> Result<Identity, StartError> {
+    let path = member_dir.join("identity");
+    if let Some(identity) = Identity::read(disk, &path)? {
+        identity.check(options)?;
+        return Ok(identity);
+    }
+    if !options.new_cluster {
+        return Err(StartError::Configuration(format!(
+            "the data directory {} is new, and --initial-cluster-state is \"existing\": joining a running cluster is not \
+             supported by this version; to start a new cluster give --initial-cluster-state new",
+            options.data_dir.display()
+        )));
+    }
+    let identity = Identity::of(options)?;
+    identity.write(disk, member_dir, &path)?;
+    Ok(identity)
+}
+
+fn open_state(
+    disk: Arc<dyn Disk>,
+    options: &Options,
+    identity: &Identity,
+    dir: &Path,
+) -> Result<(StoreMachine, Arc<Link>, u64), StartError> {
+    let io = |source| StartError::Io { action: "open", path: PathBuf::from(dir), source };
+    let state = StateDir::open(disk, dir).map_err(io)?;
+    let kv_options = KvOptions::default();
+    let kv = Kv::open(state.open_current().map_err(io)?, kv_options.clone())?;
+    let incarnation = entropy();
+    let link = Arc::new(Link::new(kv.reader(), entropy(), Hub::new(kv.revision())));
+    let machine_options = MachineOptions {
+        member_id: identity.member_id,
+        state,
+        kv: kv_options,
+        election_timeout: options.election_timeout,
+        request_timeout: request_timeout(options),
+    };
+    let machine = StoreMachine::new(machine_options, kv, link.clone()).map_err(EngineError::from)?;
+    Ok((machine, link, incarnation))
+}
+
+fn request_timeout(options: &Options) -> Duration {
+    REQUEST_TIMEOUT_BASE + 2 * options.election_timeout
+}
+
+fn ticks(time: Duration) -> u32 {
+    u32::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
+fn settings(options: &Options) -> Settings {
+    Settings {
+        tick: TICK,
+        raft: RaftSettings {
+            election_timeout_ticks: ticks(options.election_timeout),
+            heartbeat_interval_ticks: ticks(options.heartbeat_interval),
+            pre_vote: options.pre_vote,
+            ..RaftSettings::default()
+        },
+        trailing_entries: options.trailing_entries,
+        ..Settings::default()
+    }
+}
+
+/// `host:port` of a peer URL; the flags' parser has checked its form.
+fn address(url: &str) -> String {
+    url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/').to_owned()
+}
+
+impl Opened {
+    fn run(mut self) -> Result<Store, StartError> {
+        let inbox: Arc<Inbox<StoreMachine>> = Arc::default();
+        let (fail, failed) = watch::channel(None);
+        let fail = Arc::new(fail);
+        let transport = self.connect(inbox.clone(), fail.clone())?;
+        let timings = Arc::new(Timings::default());
+        let stopped = self.link.clone();
+        let runtime = Runtime::start(
+            self.engine,
+            inbox.clone(),
+            transport.clone(),
+            self.clock.clone(),
+            timings.clone(),
+            move |error| {
+                stopped.stop();
+                fail.send_replace(Some(error.to_string()));
+            },
+        )
+        .map_err(|source| StartError::Io { action: "start threads for", path: self.options.data_dir.clone(), source })?;
+        let hub = self.link.clone();
+        let distribute = tokio::spawn(async move { hub.hub.run().await });
+        let store = Store(Arc::new(Parts {
+            data_dir: self.options.data_dir.clone(),
+            link: self.link,
+            inbox,
+            clock: self.clock,
+            transport,
+            timings,
+            election_timeout: self.options.election_timeout,
+            request_timeout: request_timeout(&self.options),
+            request_bytes_max: self.options.request_bytes_max,
+            quota: if self.options.quota_bytes == 0 { QUOTA_BYTES_DEFAULT } else { self.options.quota_bytes },
+            progress_interval: self.options.progress_notify_interval,
+            failed,
+            running: Mutex::new(None),
+            identity: self.identity,
+        }));
+        let publish = tokio::spawn(store.clone().publish(self.options.advertise_client_urls));
+        let running = Running { runtime, tasks: vec![distribute, publish], _lock: self.lock };
+        *store.0.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(running);
+        Ok(store)
+    }
+
+    fn connect(
+        &mut self,
+        inbox: Arc<Inbox<StoreMachine>>,
+        fail: Arc<watch::Sender<Option<String>>>,
+    ) -> Result<Arc<Transport>, StartError> {
+        let own = PeerIdentity {
+            cluster_id: self.identity.cluster_id,
+            member_id: NodeId(self.identity.member_id),
+            incarnation: self.incarnation,
+        };
+        let peers = self.identity.members.iter().filter(|member| member.id != self.identity.member_id);
+        let peers = peers
+            .map(|member| (NodeId(member.id), member.peer_urls.iter().map(|url| address(url)).collect()))
+            .collect();
+        let link = self.link.clone();
+        let deliver = Arc::new(move |received: Vec<Received>| {
+            for news in &received {
+                if let Received::Refused { address, reason } = news
+                    && link.leadership.borrow().term == 0
+                {
+                    // Before a first leader: the members were not started with the same flags. As in etcd, that ends the
+                    // process; a running cluster only says so.
+                    fail.send_if_modified(|failed| {
+                        let first = failed.is_none();
+                        *failed = Some(format!("peer {address} refused this member: {reason}"));
+                        first
+                    });
+                }
+            }
+            inbox.post(Event::Received(received));
+        });
+        let listeners = std::mem::take(&mut self.options.peer_listeners);
+        Transport::start(own, listeners, peers, deliver, TransportOptions::default())
+            .map(Arc::new)
+            .map_err(|source| StartError::Io { action: "listen for peers of", path: self.options.data_dir.clone(), source })
+    }
+}

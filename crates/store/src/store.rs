@@ -1,0 +1,412 @@
+//! The handle: what the front door calls.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kontiki_engine::{Event, Inbox, Runtime, Timings};
+use kontiki_kv::{Alarm, Command, Member, OperationError, Reader, Reply};
+use kontiki_raft::NodeId;
+use kontiki_transport::Transport;
+use kontiki_world::{Clock, DirectoryLock};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::calls::{Call, LeaseAnswer};
+use crate::error::StoreError;
+use crate::identity::Identity;
+use crate::link::{Applied, Link, Waiter};
+use crate::machine::{GROUP, StoreMachine, payload};
+use crate::status::{Leadership, PeerStatistics, Statistics, Status};
+use crate::watch::WatchStream;
+
+/// Longest time to live of a lease in seconds, as etcd has it.
+const LEASE_TTL_MAX: i64 = 9_000_000_000;
+/// Most proposals that may wait here.
+const PENDING_MAX: usize = 50_000;
+/// How often a question is put again while no leader answers.
+const CALL_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a store is made of; the handle shares it.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub identity: Identity,
+    pub data_dir: PathBuf,
+    pub link: Arc<Link>,
+    pub inbox: Arc<Inbox<StoreMachine>>,
+    pub clock: Arc<dyn Clock>,
+    pub transport: Arc<Transport>,
+    pub timings: Arc<Timings>,
+    pub election_timeout: Duration,
+    pub request_timeout: Duration,
+    pub request_bytes_max: usize,
+    pub quota: i64,
+    pub progress_interval: Duration,
+    pub failed: watch::Receiver<Option<String>>,
+    pub running: Mutex<Option<Running>>,
+}
+
+/// What ends with the store.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub runtime: Runtime<StoreMachine>,
+    pub tasks: Vec<JoinHandle<()>>,
+    /// Held as long as the store may write.
+    pub _lock: DirectoryLock,
+}
+
+/// A member's store. Cheap to clone; all clones are the same store.
+#[derive(Clone, Debug)]
+pub struct Store(pub(crate) Arc<Parts>);
+
+/// How long a lease has left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseTimeToLive {
+    /// Seconds left; −1 for an unknown lease.
+    pub ttl: i64,
+    /// Seconds granted; zero for an unknown lease.
+    pub granted_ttl: i64,
+    /// Keys attached, where asked for.
+    pub keys: Vec<Bytes>,
+}
+
+impl Store {
+    /// Replicates a command and waits until this member has applied it.
+    ///
+    /// # Errors
+    /// Where the command is refused by the store's rules, too large, or not committed in time; in the last case it may
+    /// still be committed later.
+    pub async fn propose(&self, command: Command) -> Result<Applied, StoreError> {
+        let parts = &*self.0;
+        self.check_quota(&command).await?;
+        let encoded = command.encode();
+        if encoded.len() > parts.request_bytes_max {
+            return Err(StoreError::RequestTooLarge);
+        }
+        if parts.link.pending() >= PENDING_MAX {
+            return Err(StoreError::TooManyRequests);
+        }
+        let token = parts.link.token();
+        let (sender, answer) = oneshot::channel();
+        parts.link.expect_proposal(token, self.waiter(sender));
+        let payload = payload(parts.identity.member_id, token, &encoded);
+        if !parts.inbox.post(Event::Propose { group: GROUP, payload }) {
+            return Err(StoreError::Stopped);
+        }
+        answer.await.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    fn waiter<T>(&self, sender: oneshot::Sender<T>) -> Waiter<T> {
+        Waiter { sender, since: self.0.clock.now(), term: self.0.link.counters.term.load(Relaxed) }
+    }
+
+    /// Raises the alarm where a command that takes space would go beyond the quota. Whether it is then refused, the state
+    /// machine decides, the same on every member.
+    async fn check_quota(&self, command: &Command) -> Result<(), StoreError> {
+        let parts = &*self.0;
+        if parts.quota <= 0 || !matches!(command, Command::Put(_) | Command::Txn(_) | Command::LeaseGrant { .. }) {
+            return Ok(());
+        }
+        let reader = parts.link.reader();
+        let cost = i64::try_from(kontiki_kv::cost(command)).unwrap_or(i64::MAX);
+        if i64::try_from(reader.size().0).unwrap_or(i64::MAX).saturating_add(cost) < parts.quota {
+            return Ok(());
+        }
+        let member = parts.identity.member_id;
+        if !reader.alarms()?.contains(&(member, Alarm::NoSpace)) {
+            tracing::warn!(quota = parts.quota, "the database has reached its quota; raising the alarm NOSPACE");
+            Box::pin(self.propose(Command::Alarm { raise: true, member, alarm: Alarm::NoSpace })).await?;
+        }
+        Err(StoreError::Operation(OperationError::NoSpace))
+    }
+
+    /// Waits until this member's state holds everything that was committed before the call (ReadIndex).
+    ///
+    /// # Errors
+    /// Where no leader confirms in time.
+    pub async fn read_barrier(&self) -> Result<(), StoreError> {
+        let (sender, answer) = oneshot::channel();
+        if self.0.link.expect_read(self.waiter(sender)) && !self.0.inbox.post(Event::Read(GROUP)) {
+            return Err(StoreError::Stopped);
+        }
+        answer.await.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// This member's state. Linearizable after [`Store::read_barrier`].
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.0.link.reader()
+    }
+
+    /// Grants a lease. `id` zero: one is chosen. A time to live below the minimum (one and a half election timeouts) is
+    /// raised to it.
+    ///
+    /// # Errors
+    /// Where the time is too long, the lease exists, or the grant is not committed in time.
+    pub async fn lease_grant(&self, id: i64, ttl: i64) -> Result<Applied, StoreError> {
+        if ttl > LEASE_TTL_MAX {
+            return Err(StoreError::Operation(OperationError::LeaseTtlTooLarge));
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "at most 75 seconds")]
+        let least = (self.0.election_timeout.as_secs_f64() * 1.5).ceil() as i64;
+        let ttl = ttl.max(least);
+        if id != 0 {
+            return self.propose(Command::LeaseGrant { id, ttl }).await;
+        }
+        loop {
+            let id = i64::try_from(kontiki_world::entropy() >> 1).unwrap_or(1).max(1);
+            match self.propose(Command::LeaseGrant { id, ttl }).await {
+                Err(StoreError::Operation(OperationError::LeaseExists)) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Gives a lease its full time again. Zero where there is none or its time is over.
+    ///
+    /// # Errors
+    /// Where no leader answers in time.
+    pub async fn lease_keep_alive(&self, id: i64) -> Result<i64, StoreError> {
+        Ok(self.ask_leader(Call::KeepAlive(id)).await?.ttl)
+    }
+
+    /// How long a lease has left, and its keys.
+    ///
+    /// # Errors
+    /// Where no leader answers in time.
+    pub async fn lease_time_to_live(&self, id: i64, keys: bool) -> Result<LeaseTimeToLive, StoreError> {
+        let answer = self.ask_leader(Call::TimeToLive(id)).await?;
+        let mut found = Vec::new();
+        if keys && answer.granted_ttl > 0 {
+            self.read_barrier().await?;
+            found = self.reader().lease_keys(id)?;
+        }
+        Ok(LeaseTimeToLive { ttl: answer.ttl, granted_ttl: answer.granted_ttl, keys: found })
+    }
+
+    async fn ask_leader(&self, call: Call) -> Result<LeaseAnswer, StoreError> {
+        let parts = &*self.0;
+        let begin = parts.clock.now();
+        loop {
+            let token = parts.link.token();
+            let (sender, answer) = oneshot::channel();
+            parts.link.expect_call(token, self.waiter(sender));
+            if !parts.inbox.post(Event::Call { group: GROUP, id: token, body: call.encode() }) {
+                return Err(StoreError::Stopped);
+            }
+            let wait = tokio::time::timeout(parts.election_timeout, answer).await;
+            if let Ok(Ok(Some(bytes))) = wait
+                && let Some(answer) = LeaseAnswer::decode(&bytes)
+            {
+                return Ok(answer);
+            }
+            if parts.clock.now().saturating_sub(begin) > parts.request_timeout {
+                let leader = parts.link.leadership.borrow().leader;
+                return Err(if leader.is_none() { StoreError::NoLeader } else { StoreError::Timeout });
+            }
+            tokio::time::sleep(CALL_AGAIN).await;
+        }
+    }
+
+    /// A stream for a client's watches.
+    #[must_use]
+    pub fn watch_stream(&self) -> WatchStream {
+        WatchStream::new(self.0.link.clone(), self.0.progress_interval)
+    }
+
+    /// Hands leadership to a voter, or to the one that is furthest. Must be asked of the leader.
+    ///
+    /// # Errors
+    /// Where this member does not lead, the target is no other voter, or nothing came of it in time.
+    pub async fn move_leader(&self, to: Option<u64>) -> Result<(), StoreError> {
+        let parts = &*self.0;
+        let mut leadership = parts.link.leadership.subscribe();
+        if !leadership.borrow_and_update().is_leader {
+            return Err(StoreError::NotLeader);
+        }
+        let own = parts.identity.member_id;
+        if to == Some(own) {
+            return Ok(());
+        }
+        if to.is_some_and(|to| !parts.identity.members.iter().any(|member| member.id == to)) {
+            return Err(StoreError::BadTransferee);
+        }
+        if !parts.inbox.post(Event::Transfer(GROUP, to.map(NodeId))) {
+            return Err(StoreError::Stopped);
+        }
+        let moved = leadership.wait_for(|now| !now.is_leader && now.leader.is_some_and(|leader| leader != own));
+        match tokio::time::timeout(2 * parts.election_timeout, moved).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(StoreError::TransferTimeout),
+        }
+    }
+
+    /// Who leads, and every change of it.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.0.link.leadership.subscribe()
+    }
+
+    /// Becomes a text when the store had to stop; the process must end with it.
+    #[must_use]
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.0.failed.clone()
+    }
+
+    /// The cluster's members, sorted by identity. One that has not started yet has no name.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let known = self.reader().members().unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read the members' attributes");
+            Vec::new()
+        });
+        let first = self.0.identity.members.iter().map(|member| {
+            known.iter().find(|other| other.id == member.id).cloned().unwrap_or_else(|| Member {
+                id: member.id,
+                peer_urls: member.peer_urls.clone(),
+                ..Member::default()
+            })
+        });
+        first.collect()
+    }
+
+    /// Where this member stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let parts = &*self.0;
+        let leadership = *parts.link.leadership.borrow();
+        let reader = parts.link.reader();
+        let (size, in_use) = reader.size();
+        let mut errors: Vec<String> = Vec::new();
+        if leadership.leader.is_none() {
+            errors.push(StoreError::NoLeader.to_string());
+        }
+        match reader.alarms() {
+            Ok(alarms) => errors.extend(alarms.into_iter().map(|(member, alarm)| {
+                let name = match alarm {
+                    Alarm::NoSpace => "NOSPACE",
+                    Alarm::Corrupt => "CORRUPT",
+                };
+                format!("memberID:{member} alarm:{name} ")
+            })),
+            Err(error) => errors.push(error.to_string()),
+        }
+        Status {
+            cluster_id: parts.identity.cluster_id,
+            member_id: parts.identity.member_id,
+            leader: leadership.leader,
+            term: leadership.term,
+            is_leader: leadership.is_leader,
+            is_learner: false,
+            raft_index: parts.link.counters.commit.load(Relaxed),
+            applied_index: parts.link.counters.applied.load(Relaxed),
+            db_size: i64::try_from(size).unwrap_or(i64::MAX),
+            db_size_in_use: i64::try_from(in_use).unwrap_or(i64::MAX),
+            quota: parts.quota.max(0),
+            errors,
+        }
+    }
+
+    /// This member's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.identity.name
+    }
+
+    /// This member's data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.0.data_dir
+    }
+
+    /// Numbers for metrics.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let parts = &*self.0;
+        let counters = &parts.link.counters;
+        Statistics {
+            leader_changes: counters.leader_changes.load(Relaxed),
+            proposals_committed: counters.commit.load(Relaxed),
+            proposals_applied: counters.applied.load(Relaxed),
+            proposals_pending: parts.link.pending() as u64,
+            proposals_failed: counters.proposals_failed.load(Relaxed),
+            read_indexes_failed: counters.read_indexes_failed.load(Relaxed),
+            log_sync: parts.timings.log_write.snapshot(),
+            log_bytes: parts.timings.log_bytes.load(Relaxed),
+            checkpoint: parts.timings.checkpoint.snapshot(),
+            put_total: counters.puts.load(Relaxed),
+            delete_total: counters.deletes.load(Relaxed),
+            txn_total: counters.txns.load(Relaxed),
+            events_total: counters.events.load(Relaxed),
+            watchers: counters.watchers.load(Relaxed),
+            slow_watchers: counters.slow_watchers.load(Relaxed),
+            watch_streams: counters.watch_streams.load(Relaxed),
+            leases_granted: counters.leases_granted.load(Relaxed),
+            leases_revoked: counters.leases_revoked.load(Relaxed),
+            leases_renewed: counters.leases_renewed.load(Relaxed),
+            leases_expired: counters.leases_expired.load(Relaxed),
+            snapshots_sent: counters.snapshots_sent.load(Relaxed),
+            snapshots_installed: counters.snapshots_installed.load(Relaxed),
+            peers: parts.transport.statistics().iter().map(peer_statistics).collect(),
+        }
+    }
+
+    /// Tells the cluster this member's name and client URLs, until it knows.
+    pub(crate) async fn publish(self, client_urls: Vec<String>) {
+        let identity = &self.0.identity;
+        let peer_urls = identity
+            .members
+            .iter()
+            .find(|member| member.id == identity.member_id)
+            .map(|member| member.peer_urls.clone())
+            .unwrap_or_default();
+        let own =
+            Member { id: identity.member_id, name: identity.name.clone(), peer_urls, client_urls, is_learner: false };
+        while self.read_barrier().await != Err(StoreError::Stopped) {
+            if self.reader().members().is_ok_and(|known| known.contains(&own)) {
+                return;
+            }
+            match self.propose(Command::MemberAttributes(own.clone())).await {
+                Ok(Applied { reply: Reply::MemberAttributes, .. }) | Err(StoreError::Stopped) => return,
+                other => tracing::debug!(?other, "could not publish this member's attributes; trying again"),
+            }
+        }
+    }
+
+    /// Stops: hands leadership over if this member leads, then ends threads and connections. Everything acknowledged is
+    /// durable already.
+    pub async fn stop(&self) {
+        if self.0.identity.members.len() > 1
+            && self.0.link.leadership.borrow().is_leader
+            && let Err(error) = self.move_leader(None).await
+        {
+            tracing::warn!(%error, "could not hand leadership over before stopping");
+        }
+        self.0.inbox.close();
+        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Running { runtime, tasks, _lock }) = running {
+            tasks.iter().for_each(JoinHandle::abort);
+            // Joining threads blocks: not on a thread of the runtime that may have to answer them.
+            let ended = tokio::task::spawn_blocking(move || drop(runtime)).await;
+            if let Err(error) = ended {
+                tracing::error!(%error, "a thread of the engine did not end well");
+            }
+            drop(_lock);
+        }
+        self.0.link.stop();
+        self.0.transport.shutdown();
+    }
+}
+
+fn peer_statistics((id, peer): (&NodeId, &kontiki_transport::PeerStatistics)) -> PeerStatistics {
+    PeerStatistics {
+        id: id.0,
+        connected: peer.connected,
+        sent_bytes: peer.bytes_sent,
+        received_bytes: peer.bytes_received,
+        sent_failures: peer.frames_dropped,
+        rtt_seconds: peer.rtt_us.map(|us| Duration::from_micros(us).as_secs_f64()),
+    }
+}

@@ -1,0 +1,265 @@
+//! Members of real files, threads and sockets in one process: what the front door relies on.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kontiki_kv::{Command, DeleteRangeRequest, KeyRange, PutRequest, RangeRequest, Reply};
+use kontiki_store::{InitialMember, Options, StartError, Store, StoreError, WatchCreate, WatchKind};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Cluster {
+    dir: tempfile::TempDir,
+    members: Vec<InitialMember>,
+    stores: Vec<Option<Store>>,
+}
+
+fn options(dir: &Path, members: &[InitialMember], at: usize, listener: TcpListener) -> Options {
+    Options {
+        name: members[at].name.clone(),
+        data_dir: dir.join(&members[at].name),
+        wal_dir: None,
+        initial_cluster: members.to_vec(),
+        initial_cluster_token: "test".into(),
+        new_cluster: true,
+        force_new_cluster: false,
+        advertise_peer_urls: members[at].peer_urls.clone(),
+        advertise_client_urls: vec![format!("http://127.0.0.1:{}", 1 + at)],
+        peer_listeners: vec![listener],
+        heartbeat_interval: Duration::from_millis(100),
+        election_timeout: Duration::from_secs(1),
+        pre_vote: true,
+        quota_bytes: 0,
+        trailing_entries: 5_000,
+        progress_notify_interval: Duration::from_millis(200),
+        request_bytes_max: 1 << 20,
+    }
+}
+
+impl Cluster {
+    async fn of(size: usize) -> Cluster {
+        let dir = tempfile::tempdir().unwrap();
+        let listeners: Vec<TcpListener> = (0..size).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let members: Vec<InitialMember> = listeners
+            .iter()
+            .enumerate()
+            .map(|(at, listener)| InitialMember {
+                name: format!("m{at}"),
+                peer_urls: vec![format!("http://{}", listener.local_addr().unwrap())],
+            })
+            .collect();
+        let mut stores = Vec::new();
+        for (at, listener) in listeners.into_iter().enumerate() {
+            stores.push(Some(Store::start(options(dir.path(), &members, at, listener)).await.unwrap()));
+        }
+        Cluster { dir, members, stores }
+    }
+
+    fn store(&self, at: usize) -> &Store {
+        self.stores[at].as_ref().unwrap()
+    }
+
+    async fn leader(&self) -> usize {
+        let mut seen = self.stores.iter().flatten().next().unwrap().leadership();
+        let leader =
+            tokio::time::timeout(PATIENCE, seen.wait_for(|now| now.leader.is_some())).await.unwrap().unwrap().leader;
+        let found = self.stores.iter().position(|store| {
+            store.as_ref().is_some_and(|store| Some(store.status().member_id) == leader)
+        });
+        found.unwrap()
+    }
+
+    async fn restart(&mut self, at: usize) {
+        let address = self.members[at].peer_urls[0].trim_start_matches("http://").to_owned();
+        // The sockets of the stopped member close on tasks of the runtime, shortly after it has stopped.
+        let end = tokio::time::Instant::now() + PATIENCE;
+        let listener = loop {
+            match TcpListener::bind(&address) {
+                Ok(listener) => break listener,
+                Err(error) => assert!(tokio::time::Instant::now() < end, "{address}: {error}"),
+            }
+            tokio::task::yield_now().await;
+        };
+        let options = options(self.dir.path(), &self.members, at, listener);
+        self.stores[at] = Some(Store::start(options).await.unwrap());
+    }
+
+    async fn stop(&mut self, at: usize) {
+        self.stores[at].take().unwrap().stop().await;
+    }
+}
+
+fn put(key: &str, value: &str) -> Command {
+    Command::Put(PutRequest {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+        ..PutRequest::default()
+    })
+}
+
+fn one(key: &str) -> KeyRange {
+    KeyRange { key: Bytes::copy_from_slice(key.as_bytes()), range_end: Bytes::new() }
+}
+
+fn all() -> KeyRange {
+    KeyRange { key: Bytes::from_static(&[0]), range_end: Bytes::from_static(&[0]) }
+}
+
+async fn read(store: &Store, key: &str) -> Option<String> {
+    store.read_barrier().await.unwrap();
+    let (result, _) = store.reader().range(&RangeRequest { range: one(key), ..RangeRequest::default() }).unwrap();
+    result.kvs.first().map(|kv| String::from_utf8(kv.value.to_vec()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_member_serves_and_remembers() {
+    let mut cluster = Cluster::of(1).await;
+    let applied = cluster.store(0).propose(put("a", "1")).await.unwrap();
+    assert_eq!((applied.revision, applied.reply), (2, Reply::Put(None)));
+    assert_eq!(read(cluster.store(0), "a").await.as_deref(), Some("1"));
+    cluster.stop(0).await;
+    cluster.restart(0).await;
+    assert_eq!(read(cluster.store(0), "a").await.as_deref(), Some("1"));
+    assert_eq!(cluster.store(0).propose(put("a", "2")).await.unwrap().revision, 3);
+    assert_eq!(cluster.store(0).members()[0].name, "m0");
+    cluster.stop(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_members_take_writes_and_reads_anywhere_and_survive_their_leader() {
+    let mut cluster = Cluster::of(3).await;
+    for at in 0..3 {
+        cluster.store(at).propose(put("k", &format!("{at}"))).await.unwrap();
+        for other in 0..3 {
+            assert_eq!(read(cluster.store(other), "k").await, Some(format!("{at}")));
+        }
+    }
+    let leader = cluster.leader().await;
+    cluster.stop(leader).await;
+    let other = (leader + 1) % 3;
+    cluster.store(other).propose(put("k", "after")).await.unwrap();
+    cluster.restart(leader).await;
+    assert_eq!(read(cluster.store(leader), "k").await.as_deref(), Some("after"));
+    let hashes: Vec<u32> = {
+        let mut hashes = Vec::new();
+        for at in 0..3 {
+            cluster.store(at).read_barrier().await.unwrap();
+            hashes.push(cluster.store(at).reader().hash_kv(0).unwrap().hash);
+        }
+        hashes
+    };
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+    for at in 0..3 {
+        cluster.stop(at).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watches_see_history_and_the_present_once_and_in_order() {
+    let mut cluster = Cluster::of(1).await;
+    let store = cluster.store(0).clone();
+    for n in 0..50 {
+        store.propose(put("w", &n.to_string())).await.unwrap();
+    }
+    let mut stream = store.watch_stream();
+    stream.create(WatchCreate { range: all(), start_revision: 2, prev_kv: true, ..WatchCreate::default() });
+    stream.create(WatchCreate { range: one("w"), ..WatchCreate::default() });
+    for n in 50..100 {
+        store.propose(put("w", &n.to_string())).await.unwrap();
+    }
+    store
+        .propose(Command::DeleteRange(DeleteRangeRequest { range: all(), prev_kv: false }))
+        .await
+        .unwrap();
+    let (mut past, mut present) = (Vec::new(), Vec::new());
+    while past.len() < 101 || present.len() < 51 {
+        let response = tokio::time::timeout(PATIENCE, stream.next()).await;
+        let response = response.unwrap_or_else(|_| panic!("only {past:?} and {present:?}"));
+        if let WatchKind::Events(events) = response.kind {
+            let seen = if response.watch_id == 0 { &mut past } else { &mut present };
+            seen.extend(events.iter().map(|event| event.kv.mod_revision));
+        }
+    }
+    // The member's own attributes are no key: revisions 2 to 102 are all of the key's.
+    assert_eq!(past, (2..=102).collect::<Vec<i64>>());
+    assert_eq!(present, (52..=102).collect::<Vec<i64>>());
+    stream.request_progress();
+    let progress = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap();
+    assert_eq!((progress.watch_id, progress.revision, progress.kind), (-1, 102, WatchKind::Progress));
+    cluster.stop(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_takes_its_keys_with_it_unless_it_is_kept_alive() {
+    let mut cluster = Cluster::of(3).await;
+    let follower = (cluster.leader().await + 1) % 3;
+    let store = cluster.store(follower).clone();
+    let (kept, lost) = (100, 200);
+    for id in [kept, lost] {
+        let granted = store.lease_grant(id, 1).await.unwrap();
+        assert_eq!(granted.reply, Reply::LeaseGrant { id, ttl: 2 }, "raised to the minimum");
+        let key = Bytes::from(format!("lease/{id}"));
+        store.propose(Command::Put(PutRequest { key, lease: id, ..PutRequest::default() })).await.unwrap();
+    }
+    assert_eq!(store.lease_time_to_live(lost, true).await.unwrap().keys, vec![Bytes::from("lease/200")]);
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while read(&store, "lease/200").await.is_some() {
+        assert!(tokio::time::Instant::now() < end, "the lease never ended");
+        assert_eq!(store.lease_keep_alive(kept).await.unwrap(), 2);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(read(&store, "lease/100").await.is_some());
+    assert_eq!(store.lease_keep_alive(lost).await.unwrap(), 0);
+    assert_eq!(store.lease_time_to_live(lost, false).await.unwrap().ttl, -1);
+    for at in 0..3 {
+        cluster.stop(at).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_start_says_why() {
+    let mut cluster = Cluster::of(1).await;
+    let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut wrong = options(cluster.dir.path(), &cluster.members, 0, listener());
+    let locked = Store::start(wrong).await.unwrap_err();
+    assert!(matches!(locked, StartError::Locked { .. }), "{locked}");
+    assert!(locked.to_string().contains(&std::process::id().to_string()), "{locked}");
+    cluster.stop(0).await;
+
+    wrong = options(cluster.dir.path(), &cluster.members, 0, listener());
+    wrong.initial_cluster_token = "other".into();
+    let foreign = Store::start(wrong).await.unwrap_err().to_string();
+    assert!(foreign.contains("belongs to a cluster with the token \"test\""), "{foreign}");
+
+    wrong = options(cluster.dir.path(), &cluster.members, 0, listener());
+    wrong.name = "stranger".into();
+    let foreign = Store::start(wrong).await.unwrap_err().to_string();
+    assert!(foreign.contains("belongs to member \"m0\""), "{foreign}");
+
+    wrong = options(cluster.dir.path(), &cluster.members, 0, listener());
+    wrong.name = "stranger".into();
+    wrong.data_dir = cluster.dir.path().join("elsewhere");
+    let unnamed = Store::start(wrong).await.unwrap_err().to_string();
+    assert!(unnamed.contains("does not name this member"), "{unnamed}");
+
+    let identity = cluster.dir.path().join("m0/member/identity");
+    let text = std::fs::read_to_string(&identity).unwrap();
+    std::fs::write(&identity, text.replacen("kontiki-identity 1", "kontiki-identity 9", 1)).unwrap();
+    let newer = Store::start(options(cluster.dir.path(), &cluster.members, 0, listener())).await.unwrap_err().to_string();
+    assert!(newer.contains("format 9"), "{newer}");
+    std::fs::write(&identity, text.replacen("token test", "token best", 1)).unwrap();
+    let damaged = Store::start(options(cluster.dir.path(), &cluster.members, 0, listener())).await.unwrap_err().to_string();
+    assert!(damaged.contains("damaged"), "{damaged}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_too_large_is_refused_before_the_log() {
+    let mut cluster = Cluster::of(1).await;
+    let before = cluster.store(0).propose(put("a", "1")).await.unwrap().revision;
+    let large = "x".repeat(2 << 20);
+    assert_eq!(cluster.store(0).propose(put("b", &large)).await, Err(StoreError::RequestTooLarge));
+    assert_eq!(cluster.store(0).propose(put("c", "1")).await.unwrap().revision, before + 1);
+    cluster.stop(0).await;
+}
