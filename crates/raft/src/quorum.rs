@@ -1,0 +1,128 @@
+//! Majorities, plain and joint: the one place that counts. Votes, commitment, read rounds and check-quorum all ask here
+//! (bugs M08, M19).
+
+use crate::types::{Configuration, NodeId};
+
+/// The largest value that a quorum has reached: the majority's median of each half, and of both halves the smaller.
+///
+/// With match indexes this is what may be committed, with acknowledged rounds what is confirmed, with times of last
+/// contact since when a quorum has been heard. Zero where nobody votes.
+pub(crate) fn reached(configuration: &Configuration, value: impl Fn(NodeId) -> u64) -> u64 {
+    let new = majority_reached(&configuration.voters, &value);
+    let old = majority_reached(&configuration.outgoing, &value);
+    match (new, old) {
+        (Some(new), Some(old)) => new.min(old), // §4.3: agreement needs separate majorities of both
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => 0,
+    }
+}
+
+/// How an election stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Won,
+    Lost,
+    Open,
+}
+
+/// How an election stands, given each voter's answer so far.
+pub(crate) fn outcome(configuration: &Configuration, vote: impl Fn(NodeId) -> Option<bool>) -> Outcome {
+    if reached(configuration, |voter| u64::from(vote(voter) == Some(true))) == 1 {
+        Outcome::Won
+    } else if reached(configuration, |voter| u64::from(vote(voter) != Some(false))) == 0 {
+        Outcome::Lost
+    } else {
+        Outcome::Open
+    }
+}
+
+/// Whether `node` alone is a quorum.
+pub(crate) fn is_sole_voter(configuration: &Configuration, node: NodeId) -> bool {
+    reached(configuration, |voter| u64::from(voter == node)) == 1
+}
+
+/// Groups up to this size are counted without allocating.
+const SMALL: usize = 9;
+
+fn majority_reached(voters: &[NodeId], value: &impl Fn(NodeId) -> u64) -> Option<u64> {
+    if voters.is_empty() {
+        return None;
+    }
+    let mut small = [0; SMALL];
+    let mut large;
+    let values = if voters.len() <= SMALL {
+        &mut small[..voters.len()]
+    } else {
+        large = vec![0; voters.len()];
+        &mut large[..]
+    };
+    for (slot, voter) in values.iter_mut().zip(voters) {
+        *slot = value(*voter);
+    }
+    values.sort_unstable();
+    // Of n sorted upwards, everything from place (n - 1) / 2 on is a majority: 2 of 3, 3 of 4, 3 of 5.
+    Some(values[(values.len() - 1) / 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The definition: the largest value that more than half of the voters have reached.
+    fn naive(voters: &[NodeId], values: &[u64]) -> Option<u64> {
+        let reached_by = |bound: u64| voters.iter().filter(|voter| values[voter.0 as usize] >= bound).count();
+        (0..=9).rev().find(|bound| reached_by(*bound) * 2 > voters.len()).filter(|_| !voters.is_empty())
+    }
+
+    fn subset(mask: usize) -> Vec<NodeId> {
+        (0..4).filter(|bit| mask & (1 << bit) != 0).map(NodeId).collect()
+    }
+
+    /// Every pair of halves over four members with every assignment of four values (bugs C08, C15).
+    #[test]
+    fn counting_agrees_with_the_definition() {
+        let mut checked = 0;
+        for halves in 0..256 {
+            let configuration =
+                Configuration { voters: subset(halves & 15), outgoing: subset(halves >> 4), learners: Vec::new() };
+            for assignment in 0..256_u64 {
+                let values: Vec<u64> = (0..4).map(|member| assignment >> (2 * member) & 3).collect();
+                let expected = match (naive(&configuration.voters, &values), naive(&configuration.outgoing, &values)) {
+                    (Some(new), Some(old)) => new.min(old),
+                    (one, other) => one.or(other).unwrap_or(0),
+                };
+                assert_eq!(reached(&configuration, |voter| values[voter.0 as usize]), expected);
+                checked += 1;
+            }
+        }
+        assert_eq!(checked, 65_536);
+    }
+
+    #[test]
+    fn elections_are_decided_as_soon_as_they_can_be() {
+        for halves in 1..256 {
+            let configuration =
+                Configuration { voters: subset(halves & 15), outgoing: subset(halves >> 4), learners: Vec::new() };
+            for answers in 0..81_usize {
+                let vote = |voter: NodeId| [None, Some(true), Some(false)][answers / 3_usize.pow(voter.0 as u32) % 3];
+                let possible =
+                    |open: bool| reached(&configuration, |voter| u64::from(vote(voter).unwrap_or(open))) == 1;
+                let expected = match (possible(false), possible(true)) {
+                    (true, _) => Outcome::Won,
+                    (false, true) => Outcome::Open,
+                    (false, false) => Outcome::Lost,
+                };
+                assert_eq!(outcome(&configuration, vote), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn large_groups_are_counted_too() {
+        let configuration = Configuration::of((0..21).map(NodeId));
+        assert_eq!(reached(&configuration, |voter| voter.0), 10);
+        assert!(!is_sole_voter(&configuration, NodeId(3)));
+        assert!(is_sole_voter(&Configuration::of([NodeId(3)]), NodeId(3)));
+        assert_eq!(reached(&Configuration::default(), |_| 7), 0);
+    }
+}
