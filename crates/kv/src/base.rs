@@ -1,0 +1,263 @@
+//! The lowest layer: a redb file, changed only by checkpoints, and a view of it pinned at one of them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use redb::{Database, ReadOnlyTable, ReadableDatabase, StorageBackend, WriteTransaction};
+
+use crate::error::{KvError, storage};
+use crate::layers::Table;
+
+/// The format of the tables, in `docs/formats/state.md`.
+const FORMAT: u32 = 1;
+
+const FORMAT_ROW: &[u8] = b"format";
+const MARK_ROW: &[u8] = b"mark";
+const OPAQUE_ROW: &[u8] = b"opaque";
+/// Present while a snapshot is being received.
+const RECEIVING_ROW: &[u8] = b"receiving";
+
+/// What a checkpoint says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Index of the last log entry in it.
+    pub index: u64,
+    /// Term of that entry.
+    pub term: u64,
+    /// The store's revision.
+    pub revision: i64,
+    /// The compacted revision, −1 for never.
+    pub compacted: i64,
+    /// Physical compaction has seen all revisions below this one.
+    pub swept: i64,
+    /// Bytes of all rows, keys and values.
+    pub bytes: u64,
+}
+
+impl Mark {
+    /// Of a fresh store.
+    pub(crate) fn fresh() -> Mark {
+        Mark { index: 0, term: 0, revision: 1, compacted: -1, swept: 0, bytes: 0 }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let words = [self.index, self.term, self.revision as u64, self.compacted as u64, self.swept as u64, self.bytes];
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    fn decode(row: &[u8]) -> Option<Mark> {
+        let (words, rest) = row.as_chunks::<8>();
+        let words: &[[u8; 8]; 6] = words.try_into().ok()?;
+        let [index, term, revision, compacted, swept, bytes] = words.map(u64::from_be_bytes);
+        let (revision, compacted, swept) = (revision as i64, compacted as i64, swept as i64);
+        rest.is_empty().then_some(Mark { index, term, revision, compacted, swept, bytes })
+    }
+}
+
+/// The open file.
+pub(crate) struct File {
+    pub(crate) database: Database,
+    allocated: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("allocated", &self.allocated()).finish_non_exhaustive()
+    }
+}
+
+impl File {
+    /// Opens or creates the file. Costs the same whatever is in it: every commit saves what a repair would rebuild.
+    pub(crate) fn open(backend: impl StorageBackend, cache_bytes: usize) -> Result<File, KvError> {
+        let allocated = Arc::new(AtomicU64::new(0));
+        let backend = Measured { backend, allocated: Arc::clone(&allocated) };
+        let database = redb::Builder::new()
+            .set_cache_size(cache_bytes)
+            .create_with_backend(backend)
+            .map_err(|source| KvError::Open { source: Box::new(source.into()) })?;
+        Ok(File { database, allocated })
+    }
+
+    /// A write transaction that a crash leaves behind whole or not at all.
+    pub(crate) fn begin(&self) -> Result<WriteTransaction, KvError> {
+        let mut transaction = self.database.begin_write().map_err(storage("beginning a change of"))?;
+        transaction.set_quick_repair(true);
+        Ok(transaction)
+    }
+
+    /// Makes the tables where the file is new, else checks that they are ours.
+    pub(crate) fn prepare(&self) -> Result<(), KvError> {
+        if self.is_new()? {
+            let transaction = self.begin()?;
+            create_tables(&transaction)?;
+            write_mark(&transaction, &Mark::fresh(), &[])?;
+            transaction.commit().map_err(storage("committing to"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether no checkpoint or snapshot was ever written to the file.
+    pub(crate) fn is_new(&self) -> Result<bool, KvError> {
+        let transaction = self.database.begin_read().map_err(storage("reading"))?;
+        Ok(transaction.list_tables().map_err(storage("reading"))?.next().is_none())
+    }
+
+    /// Length of the file.
+    pub(crate) fn allocated(&self) -> u64 {
+        self.allocated.load(Ordering::Relaxed)
+    }
+}
+
+/// Makes all tables, so that readers find them.
+pub(crate) fn create_tables(transaction: &WriteTransaction) -> Result<(), KvError> {
+    for table in Table::ALL {
+        transaction.open_table(table.definition()).map_err(storage("creating tables in"))?;
+    }
+    let mut meta = transaction.open_table(Table::Meta.definition()).map_err(storage("creating tables in"))?;
+    meta.insert(FORMAT_ROW, &FORMAT.to_be_bytes()[..]).map_err(storage("writing to"))?;
+    Ok(())
+}
+
+/// Says in the transaction what its checkpoint stands for.
+pub(crate) fn write_mark(transaction: &WriteTransaction, mark: &Mark, opaque: &[u8]) -> Result<(), KvError> {
+    let mut meta = transaction.open_table(Table::Meta.definition()).map_err(storage("writing to"))?;
+    meta.insert(MARK_ROW, &mark.encode()[..]).map_err(storage("writing to"))?;
+    meta.insert(OPAQUE_ROW, opaque).map_err(storage("writing to"))?;
+    Ok(())
+}
+
+/// Says in the transaction that a snapshot is, or is no longer, being received.
+pub(crate) fn write_receiving(transaction: &WriteTransaction, receiving: bool) -> Result<(), KvError> {
+    let mut meta = transaction.open_table(Table::Meta.definition()).map_err(storage("writing to"))?;
+    if receiving {
+        meta.insert(RECEIVING_ROW, &[][..]).map_err(storage("writing to"))?;
+    } else {
+        meta.remove(RECEIVING_ROW).map_err(storage("writing to"))?;
+    }
+    Ok(())
+}
+
+/// A row of a table at a checkpoint.
+pub(crate) type Guard = redb::AccessGuard<'static, &'static [u8]>;
+
+/// The state at one checkpoint. Stays readable however many checkpoints follow.
+pub(crate) struct Base {
+    tables: Vec<ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    mark: Mark,
+    opaque: Bytes,
+    // Behind the tables: fields are dropped in order, and the database must outlive what reads it.
+    file: Arc<File>,
+}
+
+impl fmt::Debug for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Base").field("mark", &self.mark).finish_non_exhaustive()
+    }
+}
+
+impl Base {
+    /// Pins the last checkpoint.
+    pub(crate) fn pin(file: Arc<File>) -> Result<Base, KvError> {
+        let transaction = file.database.begin_read().map_err(storage("reading"))?;
+        let tables = Table::ALL
+            .iter()
+            .map(|table| transaction.open_table(table.definition()).map_err(storage("opening tables of")))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut base = Base { tables, mark: Mark::fresh(), opaque: Bytes::new(), file };
+        base.check_format()?;
+        let damaged = |what| KvError::Damaged { table: Table::Meta, what };
+        let row = base.get(Table::Meta, MARK_ROW)?.ok_or(damaged("no mark"))?;
+        base.mark = Mark::decode(&row).ok_or(damaged("mark of wrong length"))?;
+        base.opaque = base.get(Table::Meta, OPAQUE_ROW)?.unwrap_or_default();
+        Ok(base)
+    }
+
+    fn check_format(&self) -> Result<(), KvError> {
+        let damaged = |what| KvError::Damaged { table: Table::Meta, what };
+        let row = self.get(Table::Meta, FORMAT_ROW)?.ok_or(damaged("no format"))?;
+        let found = u32::from_be_bytes((&row[..]).try_into().map_err(|_| damaged("format of wrong length"))?);
+        if found != FORMAT {
+            return Err(KvError::Format { found, supported: FORMAT });
+        }
+        match self.get(Table::Meta, RECEIVING_ROW)? {
+            Some(_) => Err(KvError::HalfSnapshot),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    pub(crate) fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    pub(crate) fn opaque(&self) -> &Bytes {
+        &self.opaque
+    }
+
+    /// A row.
+    pub(crate) fn row(&self, table: Table, key: &[u8]) -> Result<Option<Guard>, KvError> {
+        self.tables[table as usize].get(key).map_err(storage("reading"))
+    }
+
+    /// A row, copied.
+    pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, KvError> {
+        Ok(self.row(table, key)?.map(|guard| Bytes::copy_from_slice(guard.value())))
+    }
+
+    /// Rows from a key on, up to another one.
+    pub(crate) fn range(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Result<impl Iterator<Item = Result<(Guard, Guard), KvError>> + use<>, KvError> {
+        let table = &self.tables[table as usize];
+        let rows = match to {
+            Some(to) => table.range::<&[u8]>(from..to.max(from)),
+            None => table.range::<&[u8]>(from..),
+        };
+        Ok(rows.map_err(storage("reading"))?.map(|row| row.map_err(storage("reading"))))
+    }
+}
+
+/// A storage backend that remembers its length.
+#[derive(Debug)]
+struct Measured<B> {
+    backend: B,
+    allocated: Arc<AtomicU64>,
+}
+
+impl<B: StorageBackend> StorageBackend for Measured<B> {
+    fn len(&self) -> std::io::Result<u64> {
+        let len = self.backend.len()?;
+        self.allocated.store(len, Ordering::Relaxed);
+        Ok(len)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.backend.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.backend.set_len(len)?;
+        self.allocated.store(len, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.backend.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.backend.write(offset, data)
+    }
+
+    fn close(&self) -> std::io::Result<()> {
+        self.backend.close()
+    }
+}

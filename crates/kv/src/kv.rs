@@ -1,0 +1,176 @@
+//! The state machine as its owner sees it: open, apply, checkpoint, snapshot.
+
+use std::sync::{Arc, RwLock, RwLockWriteGuard};
+
+use bytes::Bytes;
+use redb::StorageBackend;
+
+use crate::base::{Base, File, Mark};
+use crate::checkpoint::{Checkpoint, CheckpointDone, Retired};
+use crate::command::{Command, Outcome};
+use crate::error::KvError;
+use crate::layers::{read, write};
+use crate::reader::Reader;
+use crate::snapshot::SnapshotSource;
+use crate::state::State;
+
+/// Settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Memory for pages of the state file, in bytes.
+    pub cache_bytes: usize,
+    /// Size that the state should not pass, in bytes. Kept here for who raises the alarm; nothing is refused by it alone.
+    pub quota_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { cache_bytes: 32 << 20, quota_bytes: 2 << 30 }
+    }
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Kv {
+    state: Arc<RwLock<State>>,
+    options: Options,
+}
+
+impl Kv {
+    /// Opens or creates the state file, at its last checkpoint. What was applied behind that is to be applied again.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is not ours, or is damaged.
+    pub fn open(backend: impl StorageBackend, options: Options) -> Result<Kv, KvError> {
+        let file = Arc::new(File::open(backend, options.cache_bytes)?);
+        file.prepare()?;
+        let state = State::open(Base::pin(file)?)?;
+        Ok(Kv { state: Arc::new(RwLock::new(state)), options })
+    }
+
+    /// The settings it was opened with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Index and term of the last log entry applied; of the checkpoint, right after opening.
+    #[must_use]
+    pub fn applied(&self) -> (u64, u64) {
+        let state = read(&self.state);
+        (state.index, state.term)
+    }
+
+    /// What was stored with the last checkpoint beside the state; empty if nothing.
+    #[must_use]
+    pub fn opaque(&self) -> Bytes {
+        read(&self.state).view.base.opaque().clone()
+    }
+
+    /// Index and term that the last checkpoint stands for.
+    #[must_use]
+    pub fn checkpointed(&self) -> (u64, u64) {
+        let state = read(&self.state);
+        let mark = state.view.base.mark();
+        (mark.index, mark.term)
+    }
+
+    /// The store's revision.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        read(&self.state).revision
+    }
+
+    /// The compacted revision, −1 for never.
+    #[must_use]
+    pub fn compacted(&self) -> i64 {
+        read(&self.state).compacted
+    }
+
+    /// A handle for questions, to be cloned and used on any thread.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { state: Arc::clone(&self.state) }
+    }
+
+    /// Begins applying entries. Readers see them when the batch is dropped.
+    pub fn batch(&mut self) -> Batch<'_> {
+        Batch { state: write(&self.state) }
+    }
+
+    /// Notes an entry that changes nothing here: a blank one or a configuration.
+    ///
+    /// # Panics
+    /// Where the entry is not the next one.
+    pub fn skip(&mut self, index: u64, term: u64) {
+        write(&self.state).advance(index, term);
+    }
+
+    /// Memory taken by what was written since the last checkpoint began, in bytes, roughly.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        read(&read(&self.state).view.active).bytes()
+    }
+
+    /// Freezes what is in memory to be written out, with `opaque` beside it. None while a checkpoint is under way, and
+    /// where nothing was applied since the last one.
+    pub fn begin_checkpoint(&mut self, opaque: Bytes) -> Option<Checkpoint> {
+        let mut state = write(&self.state);
+        let before = state.view.base.mark().clone();
+        if state.view.frozen.is_some() || (state.index == before.index && opaque == state.view.base.opaque()) {
+            return None;
+        }
+        let state = &mut *state;
+        state.fences.write(&mut write(&state.view.active));
+        let frozen = std::mem::take(&mut state.view.active);
+        state.view.frozen = Some(Arc::clone(&frozen));
+        let (revision, compacted) = (state.revision, state.compacted);
+        let mark = Mark { index: state.index, term: state.term, revision, compacted, ..before };
+        Some(Checkpoint { frozen, base: Arc::clone(&state.view.base), mark, opaque })
+    }
+
+    /// Takes a finished checkpoint for the base. What it replaces comes back to be dropped.
+    ///
+    /// # Panics
+    /// Where no checkpoint is under way.
+    pub fn finish_checkpoint(&mut self, done: CheckpointDone) -> Retired {
+        let mut state = write(&self.state);
+        let frozen = state.view.frozen.take();
+        assert!(frozen.is_some(), "a checkpoint is finished once, after it was begun");
+        let base = std::mem::replace(&mut state.view.base, Arc::new(done.base));
+        Retired { _frozen: frozen, _base: base }
+    }
+
+    /// The state at the last checkpoint, to be sent elsewhere.
+    #[must_use]
+    pub fn snapshot(&self) -> SnapshotSource {
+        SnapshotSource::new(Arc::clone(&read(&self.state).view.base))
+    }
+}
+
+/// Applies entries while readers wait. Keep it short.
+#[derive(Debug)]
+pub struct Batch<'k> {
+    state: RwLockWriteGuard<'k, State>,
+}
+
+impl Batch<'_> {
+    /// Applies an entry. Refusals are part of the outcome.
+    ///
+    /// # Errors
+    /// Where the state file could not be read. The replica must stop: the entry may be applied half.
+    ///
+    /// # Panics
+    /// Where the entry is not the next one.
+    pub fn apply(&mut self, index: u64, term: u64, command: &Command) -> Result<Outcome, KvError> {
+        self.state.apply(index, term, command)
+    }
+
+    /// Notes an entry that changes nothing here: a blank one or a configuration.
+    ///
+    /// # Panics
+    /// Where the entry is not the next one.
+    pub fn skip(&mut self, index: u64, term: u64) {
+        self.state.advance(index, term);
+    }
+}

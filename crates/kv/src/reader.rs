@@ -1,0 +1,232 @@
+//! Reading, from any thread, beside the commands that change the state.
+//!
+//! A question takes the lock only to copy out the layers and the revision; what it reads then does not change under it.
+
+use std::sync::{Arc, RwLock};
+
+use bytes::Bytes;
+
+use crate::codec::decode_member;
+use crate::command::{Alarm, DeleteRangeReply, Member, TxnReply};
+use crate::count::{Fences, Outline};
+use crate::error::{Failure, KvError};
+use crate::events::{self, EventPage};
+use crate::hash::{self, HashKv};
+use crate::key::{self, Span};
+use crate::layers::{Table, View, read};
+use crate::lease;
+use crate::range::{self, Moment};
+use crate::request::{
+    DeleteRangeRequest, KeyRange, KeyValue, PutRequest, RangeRequest, RangeResult, RequestOp, TxnRequest,
+};
+use crate::scan::Scan;
+use crate::state::{self, State};
+use crate::txn::{Executor, Path};
+
+/// A handle for questions. Clones share the state.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    pub(crate) state: Arc<RwLock<State>>,
+}
+
+/// The layers and revisions at some moment.
+struct Pinned {
+    view: View,
+    revision: i64,
+    compacted: i64,
+}
+
+impl Pinned {
+    fn of(state: &State) -> Pinned {
+        Pinned { view: state.view.clone(), revision: state.revision, compacted: state.compacted }
+    }
+
+    fn moment(&self) -> Moment<'_> {
+        Moment { view: &self.view, revision: self.revision, compacted: self.compacted }
+    }
+}
+
+impl Reader {
+    /// Answers a range; also the store's revision when it was read.
+    ///
+    /// # Errors
+    /// `Compacted`, `FutureRevision`.
+    pub fn range(&self, request: &RangeRequest) -> Result<(RangeResult, i64), Failure> {
+        let (pinned, outline) = {
+            let state = read(&self.state);
+            let latest = request.revision <= 0 || request.revision == state.revision;
+            let outline = if latest { outline(&state.fences, &request.range) } else { None };
+            (Pinned::of(&state), outline)
+        };
+        Ok((range::range(pinned.moment(), request, outline)?, pinned.revision))
+    }
+
+    /// Answers a transaction that only reads.
+    ///
+    /// # Errors
+    /// `Compacted`, `FutureRevision`.
+    ///
+    /// # Panics
+    /// Where an operation writes: such transactions go through the log.
+    pub fn txn_read(&self, request: &TxnRequest) -> Result<TxnReply, Failure> {
+        let (pinned, outlines) = {
+            let state = read(&self.state);
+            let mut outlines = Vec::new();
+            collect_outlines(&state.fences, request, &mut outlines);
+            (Pinned::of(&state), outlines)
+        };
+        let path = Path::choose(pinned.moment(), request)?;
+        path.verify(pinned.moment(), request)?;
+        path.execute(request, &mut Reading { moment: pinned.moment(), outlines: &outlines })
+    }
+
+    /// The store's revision.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        read(&self.state).revision
+    }
+
+    /// The compacted revision, −1 for never.
+    #[must_use]
+    pub fn compacted(&self) -> i64 {
+        read(&self.state).compacted
+    }
+
+    /// Index and term of the last log entry applied.
+    #[must_use]
+    pub fn applied(&self) -> (u64, u64) {
+        let state = read(&self.state);
+        (state.index, state.term)
+    }
+
+    /// What happened from a revision on: whole revisions until `revisions_max` or `bytes_max` is reached, at least one.
+    ///
+    /// # Errors
+    /// `Compacted` where `from_revision` is below the compacted revision.
+    pub fn events(&self, from_revision: i64, revisions_max: usize, bytes_max: usize) -> Result<EventPage, Failure> {
+        let pinned = self.pin();
+        events::events(pinned.moment(), from_revision, revisions_max, bytes_max)
+    }
+
+    /// The granted time to live of a lease, if there is one of that identity.
+    ///
+    /// # Errors
+    /// Where the state file cannot be read.
+    pub fn lease(&self, id: i64) -> Result<Option<i64>, KvError> {
+        state::lease_ttl(&self.pin().view, id)
+    }
+
+    /// All leases with their granted time to live.
+    ///
+    /// # Errors
+    /// Where the state file cannot be read.
+    pub fn leases(&self) -> Result<Vec<(i64, i64)>, KvError> {
+        lease::all(&self.pin().view)
+    }
+
+    /// Keys attached to a lease, in order.
+    ///
+    /// # Errors
+    /// Where the state file cannot be read.
+    pub fn lease_keys(&self, id: i64) -> Result<Vec<Bytes>, KvError> {
+        lease::keys(&self.pin().view, id)
+    }
+
+    /// Members as they described themselves, by identity.
+    ///
+    /// # Errors
+    /// Where the state file cannot be read.
+    pub fn members(&self) -> Result<Vec<Member>, KvError> {
+        let pinned = self.pin();
+        let mut scan = Scan::new(&pinned.view, Table::Members, &[], None);
+        let mut members = Vec::new();
+        while let Some((_, row)) = scan.next()? {
+            let damaged = |_| KvError::Damaged { table: Table::Members, what: "unreadable member" };
+            members.push(decode_member(&row).map_err(damaged)?);
+        }
+        Ok(members)
+    }
+
+    /// Raised alarms: member and kind.
+    ///
+    /// # Errors
+    /// Where the state file cannot be read.
+    pub fn alarms(&self) -> Result<Vec<(u64, Alarm)>, KvError> {
+        state::alarms(&self.pin().view)
+    }
+
+    /// A checksum of what can be read up to a revision; zero for the latest. Reads everything.
+    ///
+    /// # Errors
+    /// `Compacted`, `FutureRevision`.
+    pub fn hash_kv(&self, revision: i64) -> Result<HashKv, Failure> {
+        hash::hash_kv(self.pin().moment(), revision)
+    }
+
+    /// A checksum of the whole state. Reads everything.
+    ///
+    /// # Errors
+    /// Where the state file cannot be read.
+    pub fn hash(&self) -> Result<u32, Failure> {
+        hash::hash(self.pin().moment())
+    }
+
+    /// Bytes that the state takes, and how many of them hold rows. Both are above zero.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        let state = read(&self.state);
+        let memory: usize = state.view.memories().map(|memory| read(memory).bytes()).sum();
+        let base = &state.view.base;
+        let allocated = (base.file().allocated() + memory as u64).max(1);
+        (allocated, (base.mark().bytes + memory as u64).clamp(1, allocated))
+    }
+
+    fn pin(&self) -> Pinned {
+        Pinned::of(&read(&self.state))
+    }
+}
+
+fn outline(fences: &Fences, range: &KeyRange) -> Option<Outline> {
+    match key::span(range) {
+        Span::One(_) => None,
+        Span::Many(start, end) => fences.outline(start, end),
+    }
+}
+
+fn collect_outlines<'r>(fences: &Fences, txn: &'r TxnRequest, outlines: &mut Vec<(&'r KeyRange, Outline)>) {
+    for operation in txn.success.iter().chain(&txn.failure) {
+        match operation {
+            RequestOp::Range(range) => {
+                outlines.extend(outline(fences, &range.range).map(|outline| (&range.range, outline)));
+            }
+            RequestOp::Txn(txn) => collect_outlines(fences, txn, outlines),
+            RequestOp::Put(_) | RequestOp::DeleteRange(_) => {} // refused when carried out
+        }
+    }
+}
+
+/// Carries out a transaction that only reads.
+struct Reading<'r> {
+    moment: Moment<'r>,
+    outlines: &'r [(&'r KeyRange, Outline)],
+}
+
+impl Executor for Reading<'_> {
+    fn range(&mut self, request: &RangeRequest) -> Result<(RangeResult, i64), Failure> {
+        let outline = self.outlines.iter().find(|(range, _)| **range == request.range);
+        let outline = outline.map(|(_, outline)| outline.clone());
+        Ok((range::range(self.moment, request, outline)?, self.moment.revision))
+    }
+
+    fn put(&mut self, _: &PutRequest) -> Result<(Option<KeyValue>, i64), Failure> {
+        panic!("a transaction that puts goes through the log");
+    }
+
+    fn delete_range(&mut self, _: &DeleteRangeRequest) -> Result<(DeleteRangeReply, i64), Failure> {
+        panic!("a transaction that deletes goes through the log");
+    }
+
+    fn revision(&self) -> i64 {
+        self.moment.revision
+    }
+}

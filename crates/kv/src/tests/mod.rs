@@ -1,0 +1,152 @@
+//! The state machine as a whole: etcd's rules one by one, and random histories against a naive model.
+
+mod checkpoints;
+mod equivalence;
+mod model;
+mod rules;
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use redb::StorageBackend;
+
+use crate::*;
+
+/// A file in memory that can be opened again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk(Arc<Mutex<Vec<u8>>>);
+
+impl Disk {
+    /// What a machine would find whose process died now.
+    pub(crate) fn after_crash(&self) -> Disk {
+        Disk(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let bytes = self.0.lock().unwrap();
+        let start = usize::try_from(offset).unwrap();
+        out.copy_from_slice(bytes.get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.lock().unwrap().resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap();
+        self.0.lock().unwrap()[start..start + data.len()].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+/// A state machine that counts entries.
+pub(crate) struct Machine {
+    pub(crate) kv: Kv,
+    pub(crate) disk: Disk,
+}
+
+impl Machine {
+    pub(crate) fn new() -> Machine {
+        Machine::open(Disk::default())
+    }
+
+    pub(crate) fn open(disk: Disk) -> Machine {
+        Machine { kv: Kv::open(disk.clone(), Options::default()).unwrap(), disk }
+    }
+
+    pub(crate) fn apply(&mut self, command: &Command) -> Outcome {
+        let index = self.kv.applied().0 + 1;
+        self.kv.batch().apply(index, 1, command).unwrap()
+    }
+
+    /// Applies what must succeed.
+    pub(crate) fn must(&mut self, command: &Command) -> Reply {
+        self.apply(command).result.unwrap()
+    }
+
+    pub(crate) fn refusal(&mut self, command: &Command) -> OperationError {
+        let before = (self.kv.revision(), self.kv.reader().hash().unwrap());
+        let outcome = self.apply(command);
+        assert_eq!((self.kv.revision(), self.kv.reader().hash().unwrap()), before, "a refusal changes nothing");
+        assert!(outcome.events.is_empty());
+        outcome.result.unwrap_err()
+    }
+
+    pub(crate) fn put(&mut self, key: &str, value: &str) {
+        self.must(&put(key, value));
+    }
+
+    pub(crate) fn range(&self, request: &RangeRequest) -> Result<RangeResult, OperationError> {
+        operation(self.kv.reader().range(request)).map(|(result, _)| result)
+    }
+
+    pub(crate) fn checkpoint(&mut self) {
+        if let Some(checkpoint) = self.kv.begin_checkpoint(Bytes::new()) {
+            let done = checkpoint.run().unwrap();
+            drop(self.kv.finish_checkpoint(done));
+        }
+    }
+
+    /// Kills the process and opens what is on disk.
+    pub(crate) fn crash(self) -> Machine {
+        Machine::open(self.disk.after_crash())
+    }
+}
+
+/// Refusals are expected, trouble with the disk is not.
+pub(crate) fn operation<T>(result: Result<T, Failure>) -> Result<T, OperationError> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(Failure::Operation(refusal)) => Err(refusal),
+        Err(Failure::Storage(error)) => panic!("{error}"),
+    }
+}
+
+pub(crate) fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+pub(crate) fn keys(key: &str, range_end: &str) -> KeyRange {
+    KeyRange { key: bytes(key), range_end: bytes(range_end) }
+}
+
+pub(crate) fn put(key: &str, value: &str) -> Command {
+    Command::Put(put_request(key, value))
+}
+
+pub(crate) fn put_request(key: &str, value: &str) -> PutRequest {
+    PutRequest { key: bytes(key), value: bytes(value), ..PutRequest::default() }
+}
+
+pub(crate) fn put_leased(key: &str, lease: i64) -> Command {
+    Command::Put(PutRequest { lease, ..put_request(key, "v") })
+}
+
+pub(crate) fn delete_request(key: &str, range_end: &str) -> DeleteRangeRequest {
+    DeleteRangeRequest { range: keys(key, range_end), prev_kv: false }
+}
+
+pub(crate) fn delete(key: &str, range_end: &str) -> Command {
+    Command::DeleteRange(delete_request(key, range_end))
+}
+
+pub(crate) fn get(key: &str, range_end: &str) -> RangeRequest {
+    RangeRequest { range: keys(key, range_end), ..RangeRequest::default() }
+}
+
+pub(crate) fn at(revision: i64, request: RangeRequest) -> RangeRequest {
+    RangeRequest { revision, ..request }
+}
