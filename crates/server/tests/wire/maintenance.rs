@@ -1,0 +1,129 @@
+//! Maintenance, cluster, authentication, health.
+
+use kontiki_api::health::HealthCheckRequest;
+use kontiki_api::health::health_client::HealthClient;
+use kontiki_api::rpc::alarm_request::AlarmAction;
+use kontiki_api::rpc::auth_client::AuthClient;
+use kontiki_api::rpc::{
+    AlarmMember, AlarmRequest, AlarmType, AuthEnableRequest, AuthStatusRequest, AuthenticateRequest, DefragmentRequest,
+    HashKvRequest, HashRequest, MemberAddRequest, MemberListRequest, MoveLeaderRequest, SnapshotRequest, StatusRequest,
+};
+use tonic::Code;
+
+use crate::harness::{Member, delete, put, refused};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_and_members() {
+    let member = Member::start().await;
+    member.put("a", "1").await;
+    let status = member.maintenance().status(StatusRequest {}).await.unwrap().into_inner();
+    let header = status.header.unwrap();
+    assert_eq!((status.version.as_str(), status.storage_version.as_str()), ("3.7.1", "3.7.0"));
+    assert_eq!((status.leader, header.revision), (header.member_id, 2));
+    assert!(status.db_size > 0 && status.db_size_in_use > 0 && status.raft_applied_index > 0);
+    assert_eq!((status.db_size_quota, status.is_learner), (2_147_483_648, false));
+    assert_eq!(status.errors, Vec::<String>::new());
+    for linearizable in [false, true] {
+        let request = MemberListRequest { linearizable };
+        let list = member.cluster().member_list(request).await.unwrap().into_inner();
+        assert_eq!(list.header.unwrap().revision, 0, "this service shows no revision");
+        let [solo] = list.members.as_slice() else { panic!("{:?}", list.members) };
+        assert_eq!((solo.id, solo.name.as_str()), (header.member_id, "solo"));
+        assert_eq!(solo.client_urls, [format!("http://{}", member.address)]);
+    }
+    refused(
+        member.cluster().member_add(MemberAddRequest::default()).await,
+        Code::Unimplemented,
+        "kontiki: membership changes are not supported by this version",
+    );
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sums() {
+    let member = Member::start().await;
+    for value in ["1", "2", "3"] {
+        member.put("a", value).await;
+    }
+    let mut maintenance = member.maintenance();
+    let mut hash_kv = async |revision| maintenance.hash_kv(HashKvRequest { revision }).await;
+    let latest = hash_kv(0).await.unwrap().into_inner();
+    assert_eq!((latest.hash_revision, latest.compact_revision), (4, -1));
+    assert_eq!(hash_kv(4).await.unwrap().into_inner().hash, latest.hash);
+    assert_ne!(hash_kv(3).await.unwrap().into_inner().hash, latest.hash);
+    refused(hash_kv(5).await, Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision");
+    member.kv().compact(kontiki_api::rpc::CompactionRequest { revision: 4, physical: true }).await.unwrap();
+    assert_eq!(hash_kv(0).await.unwrap().into_inner().compact_revision, 4);
+    refused(hash_kv(3).await, Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted");
+    assert_ne!(maintenance.hash(HashRequest {}).await.unwrap().into_inner().hash, 0);
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alarms_and_what_they_forbid() {
+    let member = Member::start().await;
+    member.put("a", "1").await;
+    let id = member.store.status().member_id;
+    let mut maintenance = member.maintenance();
+    let mut alarm = async |action: AlarmAction, alarm: AlarmType| {
+        let request = AlarmRequest { action: action as i32, member_id: id, alarm: alarm as i32 };
+        maintenance.alarm(request).await.unwrap().into_inner().alarms
+    };
+    let no_space = [AlarmMember { member_id: id, alarm: AlarmType::Nospace as i32 }];
+    assert_eq!(alarm(AlarmAction::Get, AlarmType::None).await, []);
+    assert_eq!(alarm(AlarmAction::Activate, AlarmType::Nospace).await, no_space);
+    assert_eq!(alarm(AlarmAction::Get, AlarmType::None).await, no_space);
+    assert_eq!(alarm(AlarmAction::Get, AlarmType::Corrupt).await, []);
+    refused(member.kv().put(put("b", "1")).await, Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded");
+    member.kv().delete_range(delete("a", "")).await.unwrap();
+    assert_eq!(alarm(AlarmAction::Deactivate, AlarmType::Nospace).await, no_space);
+    assert_eq!(alarm(AlarmAction::Deactivate, AlarmType::Nospace).await, [], "nothing changes");
+    member.put("b", "1").await;
+    alarm(AlarmAction::Activate, AlarmType::Corrupt).await;
+    refused(member.kv().put(put("b", "2")).await, Code::DataLoss, "etcdserver: corrupt cluster");
+    member.range(crate::harness::get("b")).await;
+    assert_eq!(member.get("/health").await.status, 503);
+    assert_eq!(member.get("/health?exclude=CORRUPT").await.status, 200);
+    assert!(member.get("/readyz").await.body.contains("[-]data_corruption failed: alarm activated: CORRUPT\n"));
+    alarm(AlarmAction::Deactivate, AlarmType::Corrupt).await;
+    member.put("b", "2").await;
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rest() {
+    let member = Member::start().await;
+    let mut maintenance = member.maintenance();
+    let defragmented = maintenance.defragment(DefragmentRequest {}).await.unwrap().into_inner();
+    assert_eq!(defragmented.header, None, "no header at all");
+    refused(
+        maintenance.move_leader(MoveLeaderRequest { target_id: 1 }).await,
+        Code::FailedPrecondition,
+        "etcdserver: bad leader transferee",
+    );
+    let mut snapshot = maintenance.snapshot(SnapshotRequest {}).await.unwrap().into_inner();
+    refused(
+        snapshot.message().await,
+        Code::Unimplemented,
+        "kontiki: snapshots for clients are not supported by this version",
+    );
+    let mut auth = AuthClient::new(member.channel());
+    let status = auth.auth_status(AuthStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.enabled, status.auth_revision), (false, 1));
+    refused(
+        auth.authenticate(AuthenticateRequest::default()).await,
+        Code::FailedPrecondition,
+        "etcdserver: authentication is not enabled",
+    );
+    refused(
+        auth.auth_enable(AuthEnableRequest {}).await,
+        Code::Unimplemented,
+        "kontiki: authentication is not supported by this version",
+    );
+    let mut health = HealthClient::new(member.channel());
+    let serving = health.check(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(serving.status, 1);
+    let other = HealthCheckRequest { service: "other".into() };
+    refused(health.check(other).await, Code::NotFound, "unknown service");
+    member.stop().await;
+}
