@@ -1,0 +1,339 @@
+//! Settled settings: what the flags say, checked against each other, in the form in which a member starts.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::flags::Settings;
+use crate::logging::LogSettings;
+
+pub mod url;
+
+use url::Url;
+
+/// etcd's upper bound for `--election-timeout`, in milliseconds.
+const ELECTION_TIMEOUT_MS_MAX: u64 = 50_000;
+
+/// One entry of `--initial-cluster`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialMember {
+    /// Its `--name`.
+    pub name: String,
+    /// Its `--initial-advertise-peer-urls`.
+    pub peer_urls: Vec<Url>,
+}
+
+/// Everything a member is started with.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Name of this member.
+    pub name: String,
+    /// Where it keeps its data.
+    pub data_dir: PathBuf,
+    /// Where it keeps its log, if elsewhere.
+    pub wal_dir: Option<PathBuf>,
+    /// Where clients are served.
+    pub listen_client: Vec<Url>,
+    /// Where members are heard.
+    pub listen_peer: Vec<Url>,
+    /// Where only health and metrics are served.
+    pub listen_metrics: Vec<Url>,
+    /// Client URLs that the cluster is told.
+    pub advertise_client: Vec<Url>,
+    /// Peer URLs that the cluster is told.
+    pub advertise_peer: Vec<Url>,
+    /// The members that found the cluster.
+    pub initial_cluster: Vec<InitialMember>,
+    /// Tells clusters with the same addresses apart.
+    pub initial_cluster_token: String,
+    /// Found a cluster, rather than join one.
+    pub new_cluster: bool,
+    /// Make a cluster of one from this member's data.
+    pub force_new_cluster: bool,
+    /// Between a leader's heartbeats.
+    pub heartbeat_interval: Duration,
+    /// Without a leader, before an election.
+    pub election_timeout: Duration,
+    /// Ask before standing.
+    pub pre_vote: bool,
+    /// Most bytes of data; as `--quota-backend-bytes`.
+    pub quota_bytes: i64,
+    /// Entries kept behind a checkpoint.
+    pub trailing_entries: u64,
+    /// Most operations of a transaction.
+    pub txn_operations_max: usize,
+    /// Most bytes of a request.
+    pub request_bytes_max: usize,
+    /// Most calls at a time on one connection.
+    pub concurrent_streams_max: u32,
+    /// Between pings of a quiet client connection; zero sends none.
+    pub keepalive_interval: Duration,
+    /// Patience for the answer.
+    pub keepalive_timeout: Duration,
+    /// Between progress reports of quiet watches.
+    pub progress_notify_interval: Duration,
+    /// Whether the metrics contain the time of every call.
+    pub metrics_extensive: bool,
+    /// Host names that HTTP requests may ask for.
+    pub host_whitelist: Vec<String>,
+    /// Serve JSON under `/v3/`.
+    pub gateway: bool,
+    /// What is logged, how, and where to.
+    pub log: LogSettings,
+    /// What the operator should hear once a logger exists.
+    pub warnings: Vec<String>,
+}
+
+/// Why settings do not fit together, or not this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A URL that cannot be read.
+    #[error("--{flag}: {text:?} is not a usable URL: {problem}")]
+    Url {
+        /// The flag.
+        flag: &'static str,
+        /// What it says.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A port that cannot be opened.
+    #[error("--{flag} {url}: {problem}")]
+    Listen {
+        /// The flag.
+        flag: &'static str,
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A value out of its bounds, or missing.
+    #[error("--{flag}: {problem}")]
+    Value {
+        /// The flag.
+        flag: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// `--initial-cluster` does not contain this member.
+    #[error(
+        "--initial-cluster does not name this member: it has no entry for --name {name:?}, only for {found}; add \
+         {name}=PEER-URL to it, or start with the name under which this member is listed"
+    )]
+    NotNamed {
+        /// This member's name.
+        name: String,
+        /// The names that are there.
+        found: String,
+    },
+    /// `--initial-cluster` and `--initial-advertise-peer-urls` disagree.
+    #[error(
+        "--initial-cluster says that {name:?} is at {listed}, but --initial-advertise-peer-urls says {advertised}; \
+         make both the same, on every member"
+    )]
+    Disagree {
+        /// This member's name.
+        name: String,
+        /// URLs of its entry.
+        listed: String,
+        /// URLs that it advertises.
+        advertised: String,
+    },
+}
+
+fn value_error(flag: &'static str, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Value { flag, problem: problem.into() }
+}
+
+impl ServerConfig {
+    /// Settles the flags: reads what they contain, fills in what follows from others, and checks all of it.
+    pub fn settle(settings: &Settings) -> Result<ServerConfig, ConfigError> {
+        let name = settings.text("name").to_owned();
+        if name.is_empty() {
+            return Err(value_error("name", "must not be empty"));
+        }
+        let (heartbeat_interval, election_timeout) = timing(settings)?;
+        let data_dir = match settings.text("data-dir") {
+            "" => PathBuf::from(format!("{name}.etcd")),
+            path => PathBuf::from(path),
+        };
+        let listen_client = urls(settings, "listen-client-urls")?;
+        if settings.is_set("listen-client-urls") && !settings.is_set("advertise-client-urls") {
+            let problem = format!(
+                "must be given when --listen-client-urls is, because clients learn it: for instance {}",
+                listen_client[0]
+            );
+            return Err(value_error("advertise-client-urls", problem));
+        }
+        let advertise_peer = urls(settings, "initial-advertise-peer-urls")?;
+        let config = ServerConfig {
+            wal_dir: Some(settings.text("wal-dir")).filter(|path| !path.is_empty()).map(PathBuf::from),
+            listen_peer: urls(settings, "listen-peer-urls")?,
+            listen_metrics: urls(settings, "listen-metrics-urls")?,
+            advertise_client: urls(settings, "advertise-client-urls")?,
+            initial_cluster: initial_cluster(settings, &name, &advertise_peer)?,
+            initial_cluster_token: settings.text("initial-cluster-token").to_owned(),
+            new_cluster: choice(settings, "initial-cluster-state", &["new", "existing"])? == "new",
+            force_new_cluster: settings.switch("force-new-cluster"),
+            pre_vote: settings.switch("pre-vote"),
+            quota_bytes: settings.signed("quota-backend-bytes"),
+            trailing_entries: settings.unsigned("snapshot-catchup-entries"),
+            txn_operations_max: bounded(settings, "max-txn-ops", 1, 1 << 20)? as usize,
+            request_bytes_max: bounded(settings, "max-request-bytes", 1, 1 << 30)? as usize,
+            concurrent_streams_max: bounded(settings, "max-concurrent-streams", 1, u64::from(u32::MAX))? as u32,
+            keepalive_interval: settings.duration("grpc-keepalive-interval"),
+            keepalive_timeout: settings.duration("grpc-keepalive-timeout"),
+            progress_notify_interval: progress_notify_interval(settings)?,
+            metrics_extensive: choice(settings, "metrics", &["basic", "extensive"])? == "extensive",
+            host_whitelist: settings.list("host-whitelist").to_vec(),
+            gateway: settings.switch("enable-grpc-gateway"),
+            log: LogSettings::settle(settings)?,
+            warnings: settings.warnings.clone(),
+            name,
+            data_dir,
+            listen_client,
+            advertise_peer,
+            heartbeat_interval,
+            election_timeout,
+        };
+        config.check_ports()?;
+        config.check_membership()?;
+        Ok(config)
+    }
+
+    /// No address may be opened twice.
+    fn check_ports(&self) -> Result<(), ConfigError> {
+        let listening = [
+            ("listen-client-urls", &self.listen_client),
+            ("listen-peer-urls", &self.listen_peer),
+            ("listen-metrics-urls", &self.listen_metrics),
+        ];
+        let mut taken: Vec<(&Url, &'static str)> = Vec::new();
+        for (flag, urls) in listening {
+            for url in urls {
+                if let Some((_, other)) = taken.iter().find(|(before, _)| *before == url && url.port != 0) {
+                    return Err(value_error(
+                        flag,
+                        format!("{url} is already used by --{other}: give each its own port"),
+                    ));
+                }
+                taken.push((url, flag));
+            }
+        }
+        Ok(())
+    }
+
+    /// The initial cluster must contain this member at the URLs that it advertises. A member that has data already
+    /// remembers its cluster, so that what the flags say no longer counts.
+    fn check_membership(&self) -> Result<(), ConfigError> {
+        if self.data_dir.join("member").exists() {
+            return Ok(());
+        }
+        let Some(own) = self.initial_cluster.iter().find(|member| member.name == self.name) else {
+            let found: Vec<&str> = self.initial_cluster.iter().map(|member| member.name.as_str()).collect();
+            return Err(ConfigError::NotNamed { name: self.name.clone(), found: found.join(", ") });
+        };
+        let contains = |urls: &[Url], url: &Url| urls.iter().any(|other| other.is_same_place(url));
+        let agree = own.peer_urls.iter().all(|url| contains(&self.advertise_peer, url))
+            && self.advertise_peer.iter().all(|url| contains(&own.peer_urls, url));
+        if !agree {
+            return Err(ConfigError::Disagree {
+                name: self.name.clone(),
+                listed: joined(&own.peer_urls),
+                advertised: joined(&self.advertise_peer),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// URLs, separated by commas.
+pub fn joined(urls: &[Url]) -> String {
+    urls.iter().map(Url::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn timing(settings: &Settings) -> Result<(Duration, Duration), ConfigError> {
+    let heartbeat = bounded(settings, "heartbeat-interval", 1, ELECTION_TIMEOUT_MS_MAX)?;
+    let election = bounded(settings, "election-timeout", 1, ELECTION_TIMEOUT_MS_MAX)?;
+    if election < heartbeat * 5 {
+        let problem = format!(
+            "{election} ms is less than five times --heartbeat-interval ({heartbeat} ms), so that one late heartbeat \
+             could cost the leader its office: set it to {} or more",
+            heartbeat * 5
+        );
+        return Err(value_error("election-timeout", problem));
+    }
+    Ok((Duration::from_millis(heartbeat), Duration::from_millis(election)))
+}
+
+fn bounded(settings: &Settings, flag: &'static str, least: u64, most: u64) -> Result<u64, ConfigError> {
+    let number = settings.unsigned(flag);
+    if number < least || number > most {
+        return Err(value_error(flag, format!("{number} is out of bounds: it must lie between {least} and {most}")));
+    }
+    Ok(number)
+}
+
+fn choice<'a>(settings: &'a Settings, flag: &'static str, known: &[&str]) -> Result<&'a str, ConfigError> {
+    let text = settings.text(flag);
+    if !known.contains(&text) {
+        return Err(value_error(flag, format!("{text:?} is not known: it must be {}", known.join(" or "))));
+    }
+    Ok(text)
+}
+
+fn progress_notify_interval(settings: &Settings) -> Result<Duration, ConfigError> {
+    let flag = "watch-progress-notify-interval";
+    let interval = settings.duration(flag);
+    if interval.is_zero() {
+        return Err(value_error(flag, "must be longer than zero"));
+    }
+    Ok(interval)
+}
+
+/// The URLs of a flag: each readable, none twice, and at least one unless the flag's default is none.
+fn urls(settings: &Settings, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
+    let mut urls: Vec<Url> = Vec::new();
+    for text in settings.list(flag) {
+        let url: Url = text.parse().map_err(|problem| ConfigError::Url { flag, text: text.clone(), problem })?;
+        if urls.contains(&url) {
+            return Err(value_error(flag, format!("{url} is listed twice")));
+        }
+        urls.push(url);
+    }
+    if urls.is_empty() && flag != "listen-metrics-urls" {
+        return Err(value_error(flag, "needs at least one URL"));
+    }
+    Ok(urls)
+}
+
+/// Reads `name=url,name=url,…`; a name may come back with a further URL. Without the flag it is this member alone.
+fn initial_cluster(settings: &Settings, name: &str, own: &[Url]) -> Result<Vec<InitialMember>, ConfigError> {
+    let flag = "initial-cluster";
+    if !settings.is_set(flag) {
+        return Ok(vec![InitialMember { name: name.to_owned(), peer_urls: own.to_vec() }]);
+    }
+    let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
+    let mut owners: Vec<(Url, String)> = Vec::new();
+    for part in settings.text(flag).split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (name, text) = part
+            .split_once('=')
+            .ok_or_else(|| value_error(flag, format!("{part:?} is not of the form name=peer-url")))?;
+        let url: Url = text.parse().map_err(|problem| ConfigError::Url { flag, text: text.to_owned(), problem })?;
+        if name.is_empty() {
+            return Err(value_error(flag, format!("{part:?} has no name before its =")));
+        }
+        if let Some((_, other)) = owners.iter().find(|(taken, _)| *taken == url) {
+            return Err(value_error(flag, format!("{url} is listed for {other:?} and again for {name:?}")));
+        }
+        owners.push((url.clone(), name.to_owned()));
+        members.entry(name.to_owned()).or_default().push(url);
+    }
+    if members.is_empty() {
+        return Err(value_error(flag, "is empty: it must list all members as name=peer-url,…"));
+    }
+    Ok(members.into_iter().map(|(name, peer_urls)| InitialMember { name, peer_urls }).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! Kontiki, the program: `server` runs a member with etcd's flags, `demo` a whole cluster to play with, `ctl` talks to
+//! one. Without a subcommand it is the server, so that the binary can stand in for `etcd`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod config;
+mod ctl;
+mod demo;
+mod flags;
+mod logging;
+mod member;
+mod notify;
+mod server;
+mod version;
+
+#[derive(Parser)]
+#[command(name = "kontiki", about = "A replicated key-value store that speaks etcd v3")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one member of a cluster; flags and variables are etcd's (`kontiki server --help`)
+    #[command(disable_help_flag = true)]
+    Server {
+        /// etcd's flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<String>,
+    },
+    /// Start a cluster in this process, on loopback, to look at and to break
+    Demo(demo::DemoArgs),
+    /// Talk to a cluster with etcdctl's commands
+    Ctl(Box<ctl::CtlArgs>),
+    /// Print the versions
+    Version,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let stands_in_for_etcd = match words.first().map(String::as_str) {
+        Some("-h" | "--help") => false,
+        Some(word) => word.starts_with('-'),
+        None => true,
+    };
+    if stands_in_for_etcd {
+        return server::run(&words);
+    }
+    match Arguments::parse().command {
+        Command::Server { flags } => server::run(&flags),
+        Command::Demo(args) => demo::run(&args),
+        Command::Ctl(args) => ctl::run(*args),
+        Command::Version => {
+            print!("{}", version::text());
+            ExitCode::SUCCESS
+        }
+    }
+}
