@@ -59,6 +59,15 @@ struct Payloads<'a> {
 
 const NO_PAYLOADS: Payloads<'static> = Payloads { first: Index(0), bytes: &[] };
 
+/// A checkpoint that is being written.
+#[derive(Clone, Copy)]
+struct Checkpointing {
+    /// What it stands for.
+    at: LogPosition,
+    /// Bytes of the entries behind the checkpoint before it, on average: how many of them fit into the trailing part.
+    entry_bytes: u64,
+}
+
 /// One replica.
 pub(crate) struct Group<S: StateMachine> {
     id: GroupId,
@@ -72,8 +81,8 @@ pub(crate) struct Group<S: StateMachine> {
     sending: BTreeMap<NodeId, Outgoing>,
     wanted: Vec<Wanted>,
     receiving: Option<Incoming>,
-    /// The checkpoint that is being written stands for this.
-    checkpointing: Option<LogPosition>,
+    /// The checkpoint that is being written.
+    checkpointing: Option<Checkpointing>,
     /// Checkpoints still being written whose state a snapshot has replaced: their ends mean nothing. They end in order,
     /// before any later one.
     abandoned: u32,
@@ -452,12 +461,14 @@ impl<S: StateMachine> Group<S> {
         let due = self.checkpoint_now
             || self.replay_bytes >= settings.checkpoint_bytes
             || self.machine.unsaved_bytes() >= settings.checkpoint_bytes;
-        if !due || self.checkpointing.is_some() || self.applied.index == self.machine.checkpointed().position.index {
+        let before = self.machine.checkpointed().position.index;
+        if !due || self.checkpointing.is_some() || self.applied.index == before {
             return None;
         }
         let configuration = self.node.configuration_at(self.applied.index);
         let job = self.machine.begin_checkpoint(self.applied, configuration)?;
-        self.checkpointing = Some(self.applied);
+        let entries = self.applied.index.0 - before.0;
+        self.checkpointing = Some(Checkpointing { at: self.applied, entry_bytes: (self.replay_bytes / entries).max(1) });
         self.replay_bytes = 0;
         Some(job)
     }
@@ -468,10 +479,10 @@ impl<S: StateMachine> Group<S> {
             self.abandoned -= 1;
             return Ok(());
         }
-        let at = self.checkpointing.take().expect("one checkpoint is written at a time");
+        let done_now = self.checkpointing.take().expect("one checkpoint is written at a time");
         self.machine.finish_checkpoint(done)?;
-        let trailing = if std::mem::take(&mut self.checkpoint_now) { 0 } else { shared.settings.trailing_entries };
-        let cut = self.cut(at.index, trailing);
+        let keep_nothing = std::mem::take(&mut self.checkpoint_now);
+        let cut = self.cut(done_now, if keep_nothing { 0 } else { shared.settings.trailing_entries }, &shared.settings);
         if cut > self.node.compacted().index
             && let Some(term) = self.node.term_at(cut)
         {
@@ -483,11 +494,14 @@ impl<S: StateMachine> Group<S> {
 
     /// Where to cut the log behind a checkpoint: what followers still need stays, within a bound, so that one that is
     /// just catching up behind a snapshot does not need another.
-    fn cut(&self, checkpoint: Index, trailing: u64) -> Index {
-        let keep = Index(checkpoint.0.saturating_sub(trailing));
-        let bound = Index(checkpoint.0.saturating_sub(20 * trailing));
-        let sent = self.sending.values().map(|transfer| transfer.meta().position.index);
+    fn cut(&self, checkpoint: Checkpointing, trailing_entries: u64, settings: &Settings) -> Index {
+        let back = |entries: u64, bytes: u64| {
+            Index(checkpoint.at.index.0.saturating_sub(entries.min(bytes / checkpoint.entry_bytes)))
+        };
+        let keep = back(trailing_entries, settings.trailing_bytes);
+        let bound = back(u64::MAX, settings.follower_bytes_max).min(keep);
         let followed = self.node.status().peers.into_iter().filter(|peer| peer.active).map(|peer| peer.match_index);
+        let sent = self.sending.values().map(|transfer| transfer.meta().position.index);
         let needed = followed.chain(sent).min().unwrap_or(keep);
         keep.min(needed).max(bound)
     }

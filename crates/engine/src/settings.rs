@@ -16,6 +16,10 @@ pub struct Settings {
     pub checkpoint_bytes: u64,
     /// Entries that stay in the log behind a checkpoint, so that a member that was away for a short time needs no snapshot.
     pub trailing_entries: u64,
+    /// The same bound in bytes; the smaller of the two counts.
+    pub trailing_bytes: u64,
+    /// While a follower that answers, or a snapshot on its way, still needs entries, they stay up to this many bytes.
+    pub follower_bytes_max: u64,
     /// Most bytes of a group's entries that are applied in one turn, so that heartbeats are never late.
     pub apply_bytes_max: u64,
     /// Size of a snapshot's parts.
@@ -42,6 +46,8 @@ impl Default for Settings {
             },
             checkpoint_bytes: 16 << 20,
             trailing_entries: 5_000,
+            trailing_bytes: 16 << 20,
+            follower_bytes_max: 128 << 20,
             apply_bytes_max: 4 << 20,
             snapshot_chunk_bytes: 256 << 10,
             snapshot_window: 8,
