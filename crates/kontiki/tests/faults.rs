@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use kontiki_api::rpc::kv_client::KvClient;
-use kontiki_api::rpc::{CompactionRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, request_op};
+use kontiki_api::rpc::compare::{CompareResult, CompareTarget, TargetUnion};
+use kontiki_api::rpc::{CompactionRequest, Compare, PutRequest, RangeRequest, RequestOp, TxnRequest, request_op};
 use support::{Cluster, PATIENCE};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
@@ -31,49 +32,72 @@ fn number(value: &[u8]) -> u64 {
     std::str::from_utf8(value).unwrap().parse().unwrap()
 }
 
-/// The number under a key as a linearizable read sees it; none where no answer came in time.
-async fn read(client: &mut KvClient<Channel>, key: &str) -> Option<u64> {
+/// The number under a key and its revision as a linearizable read sees them; none where no answer came in time.
+async fn read(client: &mut KvClient<Channel>, key: &str) -> Option<(u64, i64)> {
     let request = RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() };
     let answer = timeout(ANSWER, client.range(request)).await.ok()?.ok()?.into_inner();
-    Some(answer.kvs.first().map_or(0, |kv| number(&kv.value)))
+    Some(answer.kvs.first().map_or((0, 0), |kv| (number(&kv.value), kv.mod_revision)))
+}
+
+/// Puts the next number, if nothing has changed since `revision`: a write that was given up and is applied late after all
+/// must not undo a later one.
+fn step(key: &str, next: u64, revision: i64) -> TxnRequest {
+    let key = key.to_owned();
+    TxnRequest {
+        compare: vec![Compare {
+            result: CompareResult::Equal.into(),
+            target: CompareTarget::Mod.into(),
+            key: key.clone().into(),
+            target_union: Some(TargetUnion::ModRevision(revision)),
+            ..Compare::default()
+        }],
+        success: vec![put(key, next.to_string())],
+        failure: Vec::new(),
+    }
+}
+
+fn put(key: String, value: String) -> RequestOp {
+    let put = PutRequest { key: key.into(), value: value.into(), ..PutRequest::default() };
+    RequestOp { request: Some(request_op::Request::RequestPut(put)) }
 }
 
 /// Writes growing numbers to one key until told to stop, and reads them back from whichever member answers.
 async fn write(at: u64, mut clients: Vec<KvClient<Channel>>, stop: Arc<AtomicBool>, done: Arc<AtomicU64>) -> Written {
     let key = format!("writer/{at}");
     let (mut acknowledged, mut revisions, mut turn) = (0, Vec::new(), at as usize);
-    for next in 1.. {
-        if stop.load(SeqCst) {
-            break;
-        }
+    let (mut value, mut revision) = (0, 0);
+    while !stop.load(SeqCst) {
         let count = clients.len();
-        let client = &mut clients[turn % count];
-        let request = PutRequest { key: key.clone().into(), value: next.to_string().into(), ..PutRequest::default() };
-        match timeout(ANSWER, client.put(request)).await {
-            Ok(Ok(answer)) => {
-                acknowledged = next;
-                revisions.push(answer.into_inner().header.unwrap().revision);
-                done.fetch_add(1, SeqCst);
-            }
-            _ => {
-                turn += 1;
+        let answer = timeout(ANSWER, clients[turn % count].txn(step(&key, value + 1, revision))).await;
+        let succeeded = matches!(&answer, Ok(Ok(answer)) if answer.get_ref().succeeded);
+        if succeeded {
+            value += 1;
+            acknowledged = value;
+            revision = answer.unwrap().unwrap().into_inner().header.unwrap().revision;
+            revisions.push(revision);
+            done.fetch_add(1, SeqCst);
+        }
+        if !succeeded || value % 7 == 0 {
+            turn += 1;
+            if let Some(seen) = read(&mut clients[turn % count], &key).await {
+                assert!(seen.0 >= acknowledged, "{key} went back: {seen:?} read after {acknowledged} was acknowledged");
+                (value, revision) = seen;
+            } else {
                 sleep(Duration::from_millis(10)).await;
             }
-        }
-        if next % 7 == 0
-            && let Some(seen) = read(&mut clients[(turn + 1) % count], &key).await
-        {
-            assert!(seen >= acknowledged, "{key} went back: {seen} read after {acknowledged} was acknowledged");
         }
     }
     Written { key, acknowledged, revisions }
 }
 
 /// Waits until writes are acknowledged again after a fault.
-async fn progress(done: &AtomicU64, what: &str) {
+async fn progress(cluster: &Cluster, done: &AtomicU64, what: &str) {
     let (before, deadline) = (done.load(SeqCst), Instant::now() + PATIENCE);
     while done.load(SeqCst) < before + 20 {
-        assert!(Instant::now() < deadline, "no writes get through after {what}");
+        if Instant::now() >= deadline {
+            (0..cluster.size()).for_each(|index| eprintln!("--- member {index}:\n{}", cluster.log(index)));
+            panic!("no writes get through after {what}");
+        }
         sleep(Duration::from_millis(10)).await;
     }
 }
@@ -103,25 +127,25 @@ async fn no_acknowledged_write_is_lost_by_kills_and_halts() {
     let writers: Vec<_> = (0..WRITERS)
         .map(|at| tokio::spawn(write(at, clients.clone(), stop.clone(), done.clone())))
         .collect();
-    progress(&done, "the start").await;
+    progress(&cluster, &done, "the start").await;
     for round in 0..10 {
         let leader = cluster.wait_leader().await;
         cluster.kill(leader);
-        progress(&done, &format!("kill {round} of the leader")).await;
+        progress(&cluster, &done, &format!("kill {round} of the leader")).await;
         cluster.spawn(leader);
         cluster.wait_ready(leader).await;
     }
     for round in 0..3 {
         (0..3).for_each(|index| cluster.kill(index));
         (0..3).for_each(|index| cluster.spawn(index));
-        progress(&done, &format!("kill {round} of all members")).await;
+        progress(&cluster, &done, &format!("kill {round} of all members")).await;
     }
     let leader = cluster.wait_leader().await;
     cluster.pause(leader);
-    progress(&done, "halting the leader").await;
+    progress(&cluster, &done, "halting the leader").await;
     cluster.resume(leader);
     cluster.wait_ready(leader).await;
-    progress(&done, "the halted member's return").await;
+    progress(&cluster, &done, "the halted member's return").await;
     stop.store(true, SeqCst);
 
     let mut revisions = BTreeSet::new();
@@ -132,7 +156,7 @@ async fn no_acknowledged_write_is_lost_by_kills_and_halts() {
             assert!(revisions.insert(*revision), "revision {revision} was given twice");
         }
         for index in 0..3 {
-            let seen = read(&mut cluster.kv(index), &written.key).await.unwrap();
+            let (seen, _) = read(&mut cluster.kv(index), &written.key).await.unwrap();
             assert!(seen >= written.acknowledged, "member {index} lost a write of {}", written.key);
         }
     }
@@ -142,13 +166,7 @@ async fn no_acknowledged_write_is_lost_by_kills_and_halts() {
 
 /// `count` puts in one transaction, of keys `first..` modulo `keys`.
 fn many(first: u64, count: u64, keys: u64) -> TxnRequest {
-    let put = |n: u64| RequestOp {
-        request: Some(request_op::Request::RequestPut(PutRequest {
-            key: format!("many/{:06}", n % keys).into(),
-            value: format!("{n:0100}").into(),
-            ..PutRequest::default()
-        })),
-    };
+    let put = |n: u64| put(format!("many/{:06}", n % keys), format!("{n:0100}"));
     TxnRequest { success: (first..first + count).map(put).collect(), ..TxnRequest::default() }
 }
 
