@@ -139,6 +139,9 @@ pub(crate) fn write_receiving(transaction: &WriteTransaction, receiving: bool) -
     Ok(())
 }
 
+/// A table in a change of the file.
+pub(crate) type RowTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+
 /// A row of a table at a checkpoint.
 pub(crate) type Guard = redb::AccessGuard<'static, &'static [u8]>;
 

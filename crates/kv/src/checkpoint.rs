@@ -6,13 +6,13 @@ use redb::WriteTransaction;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::base::{Base, Mark, write_mark};
+use crate::base::{Base, Mark, RowTable, write_mark};
+use crate::changes::ChangeKind;
 use crate::compact::{self, SWEEP_MIN};
 use crate::error::{KvError, storage};
 use crate::key;
 use crate::layers::{Shared, Table, read};
 use crate::memory::Memory;
-use crate::record::decode_change;
 use crate::versions::{Place, encode_newest, split_newest};
 
 /// Work to be done, on whatever thread has time.
@@ -20,6 +20,8 @@ use crate::versions::{Place, encode_newest, split_newest};
 #[must_use = "a checkpoint that does not run blocks those after it"]
 pub struct Checkpoint {
     pub(crate) frozen: Shared,
+    /// Fences that changed, with their counts; none for those that went away.
+    pub(crate) fences: Vec<(Box<[u8]>, Option<u32>)>,
     pub(crate) base: Arc<Base>,
     /// What the new checkpoint stands for. `swept` and `bytes` are still those of the one before.
     pub(crate) mark: Mark,
@@ -55,10 +57,8 @@ impl Checkpoint {
     pub fn run(self) -> Result<CheckpointDone, KvError> {
         let transaction = self.base.file().begin()?;
         let mut mark = self.mark;
-        let written = {
-            let memory = read(&self.frozen);
-            write_memory(&transaction, &memory, mark.compacted)?
-        };
+        let mut written = write_memory(&transaction, &read(&self.frozen), mark.compacted)?;
+        write_fences(&transaction, self.fences, &mut written)?;
         mark.bytes = mark.bytes.saturating_add_signed(written.bytes);
         let before = self.base.mark();
         // Once everything up to the compacted revision is swept there is nothing to do until it moves.
@@ -97,9 +97,6 @@ fn write_memory(transaction: &WriteTransaction, memory: &Memory, compacted: i64)
     let superseded = write_versions(transaction, memory, compacted, &mut written)?;
     write_changes(transaction, memory, &superseded, &mut written)?;
     for table in Table::ALL {
-        if table == Table::Revisions {
-            continue; // done
-        }
         let mut target = transaction.open_table(table.definition()).map_err(storage("writing to"))?;
         for (key, row) in memory.rows(table) {
             match row {
@@ -109,6 +106,23 @@ fn write_memory(transaction: &WriteTransaction, memory: &Memory, compacted: i64)
         }
     }
     Ok(written)
+}
+
+/// Writes fences, those that went away first.
+fn write_fences(
+    transaction: &WriteTransaction,
+    mut fences: Vec<(Box<[u8]>, Option<u32>)>,
+    written: &mut Written,
+) -> Result<(), KvError> {
+    let mut table = transaction.open_table(Table::Fences.definition()).map_err(storage("writing to"))?;
+    fences.sort_unstable(); // in the order of the table; of a fence that went and came back, the one that came is last
+    for (fence, live) in fences {
+        match live {
+            Some(live) => written.insert(&mut table, &fence, &live.to_be_bytes())?,
+            None => written.remove(&mut table, &fence)?,
+        };
+    }
+    Ok(())
 }
 
 /// Writes versions of keys: the newest to its place, what it replaces and what came between to history. Answers, in
@@ -159,17 +173,15 @@ fn write_changes(
 ) -> Result<(), KvError> {
     let mut revisions = transaction.open_table(Table::Revisions.definition()).map_err(storage("writing to"))?;
     let mut run = Vec::new();
-    for (key, row) in memory.rows(Table::Revisions) {
-        let Some(row) = row else { continue };
-        let left_out = !superseded.is_empty() && superseded.binary_search(&key::split_revision(key)?).is_ok();
-        if !left_out || decode_change(row)?.tombstone {
-            run.push((key.clone(), row.clone()));
+    for change in memory.changes() {
+        let left_out = !superseded.is_empty() && superseded.binary_search(&change.place).is_ok();
+        if !left_out || change.kind == ChangeKind::Deleted {
+            let (main, sub) = change.place;
+            run.push((key::revision(main, sub).into(), change.encode()));
         }
     }
     written.insert_run(&mut revisions, &run)
 }
-
-type RowTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
 /// Rows from which on a run is inserted through a cursor: below that, finding the place costs as much.
 const RUN_MIN: usize = 3;

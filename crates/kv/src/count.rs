@@ -3,18 +3,15 @@
 //! A range's answer carries the number of all its keys, also where a limit cuts it short. So live keys at the latest
 //! revision are kept in blocks: a *fence* is where a block begins, and beside it stands how many live keys lie before the
 //! next fence. A range is then the sum of whole blocks and a walk over at most two parts of blocks. Keys themselves are
-//! not held: a block stands for some hundred of them. Fences are rows like others, written with each checkpoint, so that
-//! nothing is counted anew at a restart. They depend on this member's history only and never show in an answer.
+//! not held: a block stands for some hundred of them. Fences are written with each checkpoint, so that nothing is counted
+//! anew at a restart. They depend on this member's history only and never show in an answer.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use bytes::Bytes;
-
 use crate::error::KvError;
 use crate::key;
 use crate::layers::{Table, View};
-use crate::memory::Memory;
 use crate::scan::Scan;
 use crate::visible::Visible;
 
@@ -122,17 +119,17 @@ impl Fences {
         Some(Outline { first: first.clone(), last, whole })
     }
 
-    /// Writes what changed since the last checkpoint.
-    pub(crate) fn write(&mut self, memory: &mut Memory) {
-        for fence in self.removed.drain(..) {
-            memory.put(Table::Fences, fence, None);
-        }
+    /// Takes what changed since the last checkpoint, to be written: fences with their counts, none for those that went
+    /// away. A fence may come twice; the later one holds.
+    pub(crate) fn take_changes(&mut self) -> Vec<(Box<[u8]>, Option<u32>)> {
+        let mut changes: Vec<_> = self.removed.drain(..).map(|fence| (fence, None)).collect();
         for fence in self.dirty.drain(..) {
             if let Some(block) = self.blocks.get_mut(&fence) {
                 block.dirty = false;
-                memory.put(Table::Fences, fence, Some(Bytes::copy_from_slice(&block.live.to_be_bytes())));
+                changes.push((fence, Some(block.live)));
             }
         }
+        changes
     }
 
     fn change(&mut self, key: &[u8], change: impl FnOnce(u32) -> u32) -> u32 {

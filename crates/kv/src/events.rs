@@ -1,12 +1,11 @@
 //! History as events: what watchers that start in the past are told.
 
+use crate::changes::{Change, ChangeKind, Changes};
 use crate::error::{Failure, KvError, OperationError};
-use crate::key;
 use crate::layers::{Table, View};
 use crate::range::Moment;
-use crate::record::{Change, Version, decode_change};
+use crate::record::Version;
 use crate::request::{Event, EventKind, KeyValue};
-use crate::scan::Scan;
 use crate::versions::Place;
 
 /// A piece of history, in whole revisions.
@@ -32,11 +31,13 @@ pub(crate) fn events(
     }
     let mut page =
         EventPage { events: Vec::new(), next_revision: from.max(moment.revision + 1), revision: moment.revision };
-    let (start, end) = (key::revision(from.max(0), 0), key::revision(moment.revision + 1, 0));
-    let mut scan = Scan::new(moment.view, Table::Revisions, &start, Some(&end));
+    let mut changes = Changes::from(moment.view, from);
     let (mut revisions, mut bytes, mut current) = (0, 0, None);
-    while let Some((row_key, row)) = scan.next()? {
-        let (main, sub) = key::split_revision(&row_key)?;
+    while let Some(change) = changes.next()? {
+        let (main, _) = change.place;
+        if main > moment.revision {
+            break; // written since
+        }
         if current != Some(main) {
             if revisions > 0 && (revisions >= revisions_max || bytes >= bytes_max) {
                 page.next_revision = main;
@@ -45,26 +46,29 @@ pub(crate) fn events(
             revisions += 1;
             current = Some(main);
         }
-        let event = event(moment, main, sub, &decode_change(&row)?)?;
+        let event = event(moment, &change)?;
         bytes += size(&event.kv) + event.prev_kv.as_ref().map_or(0, size);
         page.events.push(event);
     }
     Ok(page)
 }
 
-fn event(moment: Moment<'_>, main: i64, sub: u32, change: &Change) -> Result<Event, KvError> {
-    let prefix = key::prefix(&change.key);
-    let (kind, kv) = if change.tombstone {
-        (EventKind::Delete, KeyValue { key: change.key.clone(), mod_revision: main, ..KeyValue::default() })
-    } else {
-        (EventKind::Put, written(moment.view, &prefix, (main, sub))?.key_value(change.key.clone()))
+fn event(moment: Moment<'_>, change: &Change) -> Result<Event, KvError> {
+    let (main, _) = change.place;
+    let key = change.key();
+    let (kind, kv) = match change.kind {
+        ChangeKind::Deleted => {
+            (EventKind::Delete, KeyValue { key: key.clone(), mod_revision: main, ..KeyValue::default() })
+        }
+        ChangeKind::Created | ChangeKind::Changed => {
+            (EventKind::Put, written(moment.view, &change.prefix, change.place)?.key_value(key.clone()))
+        }
     };
     // The state before may be compacted away even though the event itself is readable.
-    let prev_kv = if change.created || main - 1 < moment.compacted {
+    let prev_kv = if change.kind == ChangeKind::Created || main - 1 < moment.compacted {
         None
     } else {
-        let before = moment.view.visible(&prefix, main - 1)?;
-        before.map(|version| version.key_value(change.key.clone()))
+        moment.view.visible(&change.prefix, main - 1)?.map(|version| version.key_value(key))
     };
     Ok(Event { kind, kv, prev_kv })
 }

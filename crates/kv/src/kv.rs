@@ -121,12 +121,12 @@ impl Kv {
             return None;
         }
         let state = &mut *state;
-        state.fences.write(&mut write(&state.view.active));
+        let fences = state.fences.take_changes();
         let frozen = std::mem::take(&mut state.view.active);
         state.view.frozen = Some(Arc::clone(&frozen));
         let (revision, compacted) = (state.revision, state.compacted);
         let mark = Mark { index: state.index, term: state.term, revision, compacted, ..before };
-        Some(Checkpoint { frozen, base: Arc::clone(&state.view.base), mark, opaque })
+        Some(Checkpoint { frozen, fences, base: Arc::clone(&state.view.base), mark, opaque })
     }
 
     /// Takes a finished checkpoint for the base. What it replaces comes back to be dropped.

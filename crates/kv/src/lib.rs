@@ -34,6 +34,7 @@
 //! walked in `count`, how history goes away in `compact`.
 
 mod base;
+mod changes;
 mod check;
 mod checkpoint;
 mod codec;

@@ -2,38 +2,52 @@
 
 use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::changes::{Change, ChangeKind};
 use crate::layers::Table;
 use crate::versions::{Chain, Stored};
 
 /// What a row costs beside its bytes: its place in the tree and the headers of two allocations.
 const ROW_OVERHEAD: usize = 96;
-/// What a further version of a key costs beside its bytes.
-const VERSION_OVERHEAD: usize = 64;
+/// What a version of a key and its change cost beside the row.
+const VERSION_OVERHEAD: usize = 128;
 
 /// Rows of one table; none marks a row of a lower layer as removed.
 pub(crate) type Rows = BTreeMap<Box<[u8]>, Option<Bytes>>;
 
-/// All tables, and how much memory they take, roughly. Versions of keys are not rows here but chains.
+/// All tables, and how much memory they take, roughly. Versions of keys are not rows here but chains; changes are a list.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    chains: BTreeMap<Box<[u8]>, Chain>,
+    chains: BTreeMap<Arc<[u8]>, Chain>,
+    changes: Vec<Change>,
     tables: [Rows; Table::ALL.len()],
     bytes: usize,
 }
 
 impl Memory {
-    /// Adds a version of a prefix's key.
-    pub(crate) fn push(&mut self, prefix: &[u8], version: Stored) {
+    /// Adds a version of a prefix's key, and the change that it is.
+    pub(crate) fn push(&mut self, prefix: &[u8], version: Stored, kind: ChangeKind) {
+        let place = version.place;
+        assert!(self.changes.last().is_none_or(|last| last.place < place), "changes are written in order");
         self.bytes += version.row.len() + VERSION_OVERHEAD;
-        if let Some(chain) = self.chains.get_mut(prefix) {
+        let prefix = if let Some(chain) = self.chains.get_mut(prefix) {
             chain.push(version);
+            Arc::clone(&chain.prefix)
         } else {
             self.bytes += prefix.len() + ROW_OVERHEAD;
-            self.chains.insert(prefix.into(), Chain::new(version));
-        }
+            let prefix: Arc<[u8]> = prefix.into();
+            self.chains.insert(Arc::clone(&prefix), Chain::new(Arc::clone(&prefix), version));
+            prefix
+        };
+        self.changes.push(Change { place, kind, prefix });
+    }
+
+    /// Changes in this layer, in order.
+    pub(crate) fn changes(&self) -> &[Change] {
+        &self.changes
     }
 
     /// The versions of a prefix's key in this layer.
@@ -42,7 +56,7 @@ impl Memory {
     }
 
     /// All keys in this layer from a prefix on, up to another one.
-    pub(crate) fn chains(&self, from: &[u8], to: Option<&[u8]>) -> btree_map::Range<'_, Box<[u8]>, Chain> {
+    pub(crate) fn chains(&self, from: &[u8], to: Option<&[u8]>) -> btree_map::Range<'_, Arc<[u8]>, Chain> {
         self.chains.range::<[u8], _>(bounds(from, to))
     }
 

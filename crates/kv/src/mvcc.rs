@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::changes::ChangeKind;
 use crate::command::DeleteRangeReply;
 use crate::error::{Failure, KvError};
 use crate::key::{self, Span};
@@ -53,7 +54,8 @@ impl<'s> Writing<'s> {
             previous.as_ref().map_or((self.main, 1), |previous| (previous.create_revision, previous.version + 1));
         let row = record::encode(self.main, create_revision, version, lease, value);
         let attached = previous.as_ref().map_or(0, |previous| previous.lease);
-        self.write(&request.key, &prefix, row, false, previous.is_none(), (attached, lease));
+        let kind = if previous.is_none() { ChangeKind::Created } else { ChangeKind::Changed };
+        self.write(&request.key, &prefix, row, kind, (attached, lease));
         if previous.is_none() {
             self.state.fences.created(&request.key);
         }
@@ -92,7 +94,7 @@ impl<'s> Writing<'s> {
     /// Deletes a key of which `version` is the live version.
     pub(crate) fn delete_key(&mut self, key: Bytes, version: &Version) -> Result<KeyValue, KvError> {
         let prefix = key::prefix(&key);
-        self.write(&key, &prefix, record::tombstone(), true, false, (version.lease, 0));
+        self.write(&key, &prefix, record::tombstone(), ChangeKind::Deleted, (version.lease, 0));
         self.state.fences.deleted(&key);
         let previous = version.key_value(key.clone());
         let kv = KeyValue { key, mod_revision: self.main, ..KeyValue::default() };
@@ -131,12 +133,10 @@ impl<'s> Writing<'s> {
         }
     }
 
-    /// Writes a version, its place in history, and the move from one lease to another (zero for none).
-    fn write(&mut self, key: &[u8], prefix: &[u8], row: Bytes, tombstone: bool, created: bool, lease: (i64, i64)) {
+    /// Writes a version and the move from one lease to another (zero for none).
+    fn write(&mut self, key: &[u8], prefix: &[u8], row: Bytes, kind: ChangeKind, lease: (i64, i64)) {
         let mut memory = write(&self.state.view.active);
-        memory.push(prefix, Stored { place: (self.main, self.sub), row });
-        let change = record::encode_change(tombstone, created, key);
-        memory.put(Table::Revisions, key::revision(self.main, self.sub).into(), Some(change));
+        memory.push(prefix, Stored { place: (self.main, self.sub), row }, kind);
         let (from, to) = lease;
         if from != to {
             if from != 0 {

@@ -83,31 +83,6 @@ pub(crate) fn decode(main: i64, sub: u32, row: &[u8], value: impl FnOnce(usize) 
     Ok(Version { main, sub, tombstone, create_revision, version, lease, value })
 }
 
-/// What a row of the revisions table says: which key, and what happened to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Change {
-    /// Whether the key was deleted.
-    pub tombstone: bool,
-    /// Whether the put created the key: nothing of this incarnation is older.
-    pub created: bool,
-    /// The key.
-    pub key: Bytes,
-}
-
-/// The row of a change.
-pub(crate) fn encode_change(tombstone: bool, created: bool, key: &[u8]) -> Bytes {
-    let mut row = Vec::with_capacity(1 + key.len());
-    row.push(u8::from(tombstone) | u8::from(created) << 1);
-    row.extend_from_slice(key);
-    Bytes::from(row)
-}
-
-/// Reads a change back.
-pub(crate) fn decode_change(row: &Bytes) -> Result<Change, KvError> {
-    let flags = *row.first().ok_or(KvError::Damaged { table: Table::Revisions, what: "empty row" })?;
-    Ok(Change { tombstone: flags & 1 != 0, created: flags & 2 != 0, key: row.slice(1..) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,8 @@
 //! The state that commands change, and how each kind of command does.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::base::{Base, Mark};
@@ -15,8 +18,6 @@ use crate::request::{DeleteRangeRequest, Event, PutRequest, TxnRequest};
 use crate::scan::Scan;
 use crate::txn::{self, Path};
 use crate::{check, compact, lease};
-use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Everything that commands change.
 #[derive(Debug)]

@@ -4,6 +4,8 @@
 //! version of every key stands in the table `keys`, so that a range over the latest state reads nothing else; what it
 //! replaced went to the table `history`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::base::Base;
@@ -33,14 +35,16 @@ impl Stored {
 /// The versions of a key in a layer.
 #[derive(Debug)]
 pub(crate) struct Chain {
+    /// The key's prefix, shared with the list of changes.
+    pub prefix: Arc<[u8]>,
     newest: Stored,
     /// Oldest first.
     older: Vec<Stored>,
 }
 
 impl Chain {
-    pub(crate) fn new(newest: Stored) -> Chain {
-        Chain { newest, older: Vec::new() }
+    pub(crate) fn new(prefix: Arc<[u8]>, newest: Stored) -> Chain {
+        Chain { prefix, newest, older: Vec::new() }
     }
 
     /// Adds a version.
@@ -109,7 +113,7 @@ mod tests {
     #[test]
     fn a_chain_finds_the_version_of_any_place() {
         let stored = |main, sub| Stored { place: (main, sub), row: record::tombstone() };
-        let mut chain = Chain::new(stored(3, 0));
+        let mut chain = Chain::new(Arc::default(), stored(3, 0));
         [stored(5, 1), stored(5, 4), stored(9, 0)].into_iter().for_each(|version| chain.push(version));
         let cases = [
             ((2, 9), None),

@@ -84,7 +84,11 @@ async fn serve(io: TcpStream, front: Arc<Front>, side: Side) {
     if io.set_nodelay(true).is_err() {
         return;
     }
-    match tokio::time::timeout(FIRST_BYTES, speaks_http2(&io)).await {
+    let spoken = tokio::select! {
+        spoken = tokio::time::timeout(FIRST_BYTES, speaks_http2(&io)) => spoken,
+        _ = front.stopped() => return,
+    };
+    match spoken {
         Ok(Ok(true)) if side == Side::Clients => http2::serve(io, front).await,
         Ok(Ok(false)) => http1::serve(io, front, side).await,
         Ok(Ok(true) | Err(_)) | Err(_) => {}

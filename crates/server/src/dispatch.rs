@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kontiki_store::StoreError;
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::Status;
 
+use crate::errors;
 use crate::front::Front;
 use crate::grpc;
 use crate::methods::Method;
@@ -58,7 +60,7 @@ async fn ranged<C: Codec>(front: &Arc<Front>, body: Bytes) -> Result<Bytes, Stat
     }
     let front = Arc::clone(front);
     let task = tokio::spawn(async move { C::encode(&range::range(&front, request).await?) });
-    task.await.unwrap_or_else(|_| Err(Status::unavailable("etcdserver: server stopped")))
+    task.await.unwrap_or_else(|_| Err(errors::store(StoreError::Stopped)))
 }
 
 async fn rare<C: Codec>(front: &Arc<Front>, method: Method, body: Bytes) -> Result<Bytes, Status> {

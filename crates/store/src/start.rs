@@ -215,13 +215,15 @@ impl Opened {
         let peers = peers
             .map(|member| (NodeId(member.id), member.peer_urls.iter().map(|url| address(url)).collect()))
             .collect();
+        let fresh = self.engine.node(GROUP).is_none_or(|node| node.term().0 == 0);
         let link = self.link.clone();
         let deliver = Arc::new(move |received: Vec<Received>| {
             for news in &received {
                 if let Received::Refused { address, reason } = news
+                    && fresh
                     && link.leadership.borrow().term == 0
                 {
-                    // Before a first leader: the members were not started with the same flags. As in etcd, that ends the
+                    // A new cluster before its first leader: the members were not started with the same flags. As in etcd, that ends the
                     // process; a running cluster only says so.
                     fail.send_if_modified(|failed| {
                         let first = failed.is_none();

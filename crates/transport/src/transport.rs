@@ -64,12 +64,12 @@ impl Transport {
             dials: AtomicU64::new(0),
             started: Instant::now(),
         });
-        let acceptors = listeners
-            .into_iter()
-            .map(|listener| Task::new(&runtime.spawn(accept::accept(shared.clone(), listener))))
-            .collect();
-        let transport = Transport { shared, runtime, acceptors: Mutex::new(acceptors) };
+        let transport = Transport { shared, runtime, acceptors: Mutex::default() };
+        // Who belongs here must be known before the first stranger is told that it does not.
         transport.set_peers(peers);
+        let accept = |listener| Task::new(&transport.runtime.spawn(accept::accept(transport.shared.clone(), listener)));
+        let acceptors = listeners.into_iter().map(accept).collect();
+        *transport.acceptors.lock().unwrap_or_else(PoisonError::into_inner) = acceptors;
         Ok(transport)
     }
 

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kontiki_api::rpc::kv_client::KvClient;
@@ -270,10 +271,23 @@ pub fn run(directory: &Path, arguments: &[&str]) -> (ExitStatus, String, String)
     }
 }
 
-/// Ports that were free a moment ago, all different.
+/// Ports that were free a moment ago, none given twice by this process. They lie below the range from which systems take
+/// ports for outgoing connections, so that no such connection occupies one before a member does.
 pub fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(97); // test programs that run at once begin at different places
+    let mut ports = Vec::new();
+    while ports.len() < count {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(number < COUNT, "no ports are left");
+        let port = u16::try_from(FIRST + start.wrapping_add(number) % COUNT).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            ports.push(port);
+        }
+    }
+    ports
 }
 
 /// The whole answer to a GET, head and body.

@@ -12,7 +12,8 @@ pub struct Facts {
     leaders: BTreeMap<Term, NodeId>,
     votes: BTreeMap<(Term, NodeId), NodeId>,
     entries: BTreeMap<LogPosition, (Entry, Term)>,
-    committed: BTreeMap<Index, LogPosition>,
+    /// What was committed first at an index, and in which term.
+    committed: BTreeMap<Index, (LogPosition, Term)>,
     reads: BTreeMap<ReadId, Index>,
     pub answered: BTreeMap<ReadId, Option<Index>>,
 }
@@ -32,7 +33,9 @@ impl Facts {
         let leader = *self.leaders.entry(leadership.term).or_insert(member.id);
         assert_eq!(leader, member.id, "Election Safety is violated in term {}", leadership.term);
         assert_eq!(member.stored.hard_state.term, leadership.term, "a leader of a term that is not durable");
-        for (index, position) in self.committed.range(member.log.compacted.index..) {
+        let committed = self.committed.range(member.log.compacted.index..);
+        // A leader of an earlier term may be elected late, and need not have what later ones have committed.
+        for (index, (position, _)) in committed.filter(|(_, (_, term))| *term < leadership.term) {
             let held = member.node().term_at(*index);
             assert_eq!(held, Some(position.term), "Leader Completeness: {} lacks {position}", member.id);
         }
@@ -80,7 +83,7 @@ impl Facts {
     pub fn committed(&mut self, member: &Member, index: Index, members: &BTreeMap<NodeId, Member>) {
         for index in (member.committed.0 + 1..=index.0).map(Index) {
             let position = LogPosition { term: member.log.term_at(index).expect("committed entries are held"), index };
-            if let Some(known) = self.committed.get(&index) {
+            if let Some((known, _)) = self.committed.get(&index) {
                 assert_eq!(*known, position, "State Machine Safety is violated by {}", member.id);
                 continue;
             }
@@ -92,12 +95,12 @@ impl Facts {
                 let durable = half.iter().map(|voter| &members[voter]).filter(holds).count();
                 assert!(durable * 2 > half.len(), "{position} is committed and durable on {durable} of {half:?}");
             }
-            self.committed.insert(index, position);
+            self.committed.insert(index, (position, member.node().term()));
         }
     }
 
     pub fn newest_committed(&self) -> LogPosition {
-        self.committed.last_key_value().map_or(LogPosition::START, |(_, position)| *position)
+        self.committed.last_key_value().map_or(LogPosition::START, |(_, (position, _))| *position)
     }
 
     /// A read begins: whatever is committed now must be visible to it.

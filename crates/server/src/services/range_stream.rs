@@ -1,21 +1,24 @@
 //! `KV.RangeStream`: a range in pieces that a client can take in as they come.
 
+use std::sync::Arc;
+
 use kontiki_api::{kv, rpc};
+use kontiki_store::StoreError;
 use prost::Message;
 use tonic::Status;
 
 use crate::call::StreamEnd;
 use crate::front::Front;
 use crate::grpc::{self, AnswerStream, MessageReader};
-use crate::metrics;
 use crate::services::range;
+use crate::{convert, errors, metrics};
 
 /// Keys in the first piece.
 const FIRST_PIECE: usize = 10;
 
 /// Sends the pieces.
 pub(crate) async fn serve(
-    front: &Front,
+    front: &Arc<Front>,
     counters: &metrics::Call,
     requests: &mut MessageReader,
     answers: &mut AnswerStream,
@@ -25,20 +28,23 @@ pub(crate) async fn serve(
     let request: rpc::RangeRequest = grpc::decode(message)?;
     refuse_unsupported(&request)?;
     // All pieces come from one read, so they are of one revision whatever is compacted meanwhile.
-    let whole = range::range(front, request).await?;
+    let reader = Arc::clone(front);
+    let whole = tokio::spawn(async move { range::range(&reader, request).await }); // long: not on the connection's task
+    let whole = whole.await.map_err(|_| errors::store(StoreError::Stopped))??;
     let mut pieces = Pieces::new(whole, front.settings.request_bytes_max);
     while let Some(piece) = pieces.next() {
         let message = grpc::encode(&rpc::RangeStreamResponse { range_response: Some(piece) });
         counters.sent(1, message.len());
         answers.ready().await?;
         answers.send(message)?;
+        tokio::task::yield_now().await; // other calls of the connection have their turn between pieces
     }
     Ok(())
 }
 
 /// Orders and filters need the whole range before the first piece.
 fn refuse_unsupported(request: &rpc::RangeRequest) -> Result<(), Status> {
-    crate::convert::range_request(request.clone()).map_err(crate::errors::operation)?;
+    convert::range_request(request.clone()).map_err(errors::operation)?;
     let by_key = request.sort_target == rpc::range_request::SortTarget::Key as i32;
     let descending = request.sort_order == rpc::range_request::SortOrder::Descend as i32;
     if !by_key || descending {

@@ -69,6 +69,17 @@ async fn connections_beyond_the_limit_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_clients_do_not_delay_the_end() {
+    let member = Member::start_with(|options| options.shutdown_grace = Duration::from_secs(60)).await;
+    let silent = TcpStream::connect(member.address).await.unwrap();
+    let mut waiting = TcpStream::connect(member.address).await.unwrap();
+    waiting.write_all(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    soon(waiting.read_u8()).await.unwrap(); // kept alive from here on
+    soon(member.stop()).await;
+    drop((silent, waiting));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_harms_nobody() {
     let member = Member::start().await;
     for garbage in
