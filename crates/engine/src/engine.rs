@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_log::{Log, LogError, Recovered, WriteDone};
-use kontiki_raft::{
-    Configuration, GroupId, HardState, Index, Input, LogPosition, Node, NodeId, Start, Term, TermRun,
-};
+use kontiki_raft::{Configuration, GroupId, HardState, Index, Input, LogPosition, Node, NodeId, Start, Term, TermRun};
 use kontiki_transport::{Frame, Received};
 
 use crate::entry::{self, Payload};
@@ -86,7 +84,10 @@ pub struct Engine<S: StateMachine> {
 
 impl<S: StateMachine> std::fmt::Debug for Engine<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("id", &self.shared.id).field("groups", &self.groups.len()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("id", &self.shared.id)
+            .field("groups", &self.groups.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -306,16 +307,12 @@ impl<S: StateMachine> Engine<S> {
         Ok(())
     }
 
-    fn receive(
-        &mut self,
-        news: Received,
-        proposals: &mut BTreeMap<GroupId, Vec<Bytes>>,
-    ) -> Result<(), EngineError> {
+    fn receive(&mut self, news: Received, proposals: &mut BTreeMap<GroupId, Vec<Bytes>>) -> Result<(), EngineError> {
         match news {
             Received::Frame { from, frame } => self.receive_frame(from, frame, proposals),
             Received::Suspect(peer) => {
                 for (id, group) in &mut self.groups {
-                    group.input(&mut self.shared, Input::Suspect(peer))?;
+                    group.suspect(&mut self.shared, peer)?;
                     self.touched.insert(*id);
                 }
                 Ok(())
@@ -351,10 +348,12 @@ impl<S: StateMachine> Engine<S> {
                 group.answered(id, body);
                 Ok(())
             }),
-            Frame::SnapshotChunk { group, meta, sequence, last, rows } => self
-                .with(group, |group, shared| group.snapshot_part(shared, from, meta, sequence, last, &rows)),
-            Frame::SnapshotAck { group, position, sequence, accepted } => self
-                .with(group, |group, shared| group.snapshot_answer(shared, from, position, sequence, accepted)),
+            Frame::SnapshotChunk { group, meta, sequence, last, rows } => {
+                self.with(group, |group, shared| group.snapshot_part(shared, from, meta, sequence, last, &rows))
+            }
+            Frame::SnapshotAck { group, position, sequence, accepted } => {
+                self.with(group, |group, shared| group.snapshot_answer(shared, from, position, sequence, accepted))
+            }
         }
     }
 

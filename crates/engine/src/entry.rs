@@ -81,7 +81,7 @@ pub fn decode_configuration(bytes: &[u8]) -> Option<Configuration> {
         (nodes.len() as u64 == count).then_some(nodes)
     };
     let configuration = Configuration { voters: list()?, outgoing: list()?, learners: list()? };
-    (bytes.len() % 8 == 0 && numbers.next().is_none()).then_some(configuration)
+    (bytes.len().is_multiple_of(8) && numbers.next().is_none()).then_some(configuration)
 }
 
 #[cfg(test)]
@@ -90,11 +90,8 @@ mod tests {
 
     #[test]
     fn configurations_come_back_and_damage_is_told() {
-        let configuration = Configuration {
-            voters: vec![NodeId(1), NodeId(2)],
-            outgoing: vec![NodeId(3)],
-            learners: vec![NodeId(9)],
-        };
+        let configuration =
+            Configuration { voters: vec![NodeId(1), NodeId(2)], outgoing: vec![NodeId(3)], learners: vec![NodeId(9)] };
         let payload = configuration_payload(&configuration);
         assert_eq!(decode(&payload), Ok(Payload::Configuration(configuration)));
         for cut in 1..payload.len() {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kontiki_log::{Entry, Log, Write};
 use kontiki_raft::{
-    Append, Body, Content, Effect, EntrySizes, GroupId, Index, Input, LogPosition, Message, Node, NodeId, Persist, Refusal,
-    RoleKind, SnapshotMeta, Ticket,
+    Append, Body, Content, Effect, EntrySizes, GroupId, Index, Input, LogPosition, Message, Node, NodeId, Persist,
+    Refusal, RoleKind, SnapshotMeta, Ticket,
 };
 use kontiki_transport::Frame;
 
@@ -76,6 +76,9 @@ pub(crate) struct Group<S: StateMachine> {
     committed: Index,
     applied: LogPosition,
     parked: Parked,
+    /// The leader's connection broke and nothing was heard from it since: what is forwarded to it now would be lost, so it
+    /// waits for the next leader.
+    suspected: Option<NodeId>,
     refusal: Option<Refusal>,
     reads: Reads,
     sending: BTreeMap<NodeId, Outgoing>,
@@ -103,6 +106,7 @@ impl<S: StateMachine> Group<S> {
             machine,
             applied,
             parked: Parked::default(),
+            suspected: None,
             refusal: None,
             reads: Reads::new(first_read),
             sending: BTreeMap::new(),
@@ -157,6 +161,9 @@ impl<S: StateMachine> Group<S> {
         message: Message,
         payloads: &[Bytes],
     ) -> Result<(), EngineError> {
+        if self.suspected == Some(from) {
+            self.suspected = None; // it lives
+        }
         let first = match &message.body {
             Body::AppendEntries(append) => {
                 if append.last.0.checked_sub(append.prev.index.0) != Some(payloads.len() as u64) {
@@ -175,6 +182,19 @@ impl<S: StateMachine> Group<S> {
         self.step(shared, Input::Persisted(ticket), NO_PAYLOADS)
     }
 
+    /// The connection to a member broke.
+    pub fn suspect(&mut self, shared: &mut Shared, peer: NodeId) -> Result<(), EngineError> {
+        if self.node.leader() == Some(peer) {
+            self.suspected = Some(peer);
+        }
+        self.step(shared, Input::Suspect(peer), NO_PAYLOADS)
+    }
+
+    /// The leader, if it is another member and can be reached.
+    fn reachable_leader(&self, shared: &Shared) -> Option<NodeId> {
+        self.node.leader().filter(|leader| *leader != shared.id && self.suspected != Some(*leader))
+    }
+
     /// Any other input that carries no payloads.
     pub fn input(&mut self, shared: &mut Shared, input: Input) -> Result<(), EngineError> {
         self.step(shared, input, NO_PAYLOADS)
@@ -188,7 +208,7 @@ impl<S: StateMachine> Group<S> {
         from: Option<NodeId>,
     ) -> Result<(), EngineError> {
         if self.node.role() != RoleKind::Leader {
-            match self.node.leader().filter(|leader| Some(*leader) != from && *leader != shared.id) {
+            match self.reachable_leader(shared).filter(|leader| Some(*leader) != from) {
                 Some(leader) => shared.send(leader, Frame::Forward { group: self.id, payloads }),
                 None => self.park(shared, payloads),
             }
@@ -223,7 +243,7 @@ impl<S: StateMachine> Group<S> {
         if self.node.role() == RoleKind::Leader {
             let answer = self.machine.call(shared.now, &body);
             self.machine.answered(id, Some(answer));
-        } else if let Some(leader) = self.node.leader().filter(|leader| *leader != shared.id) {
+        } else if let Some(leader) = self.reachable_leader(shared) {
             shared.send(leader, Frame::Call { group: self.id, id, body });
         } else {
             self.machine.answered(id, None);
@@ -334,7 +354,8 @@ impl<S: StateMachine> Group<S> {
     /// Ends a turn's inputs: what waited for a leader goes to it, a batch of reads may begin, and the core says what it
     /// gathered.
     pub fn flush(&mut self, shared: &mut Shared) -> Result<(), EngineError> {
-        if self.node.leader().is_some() && !self.parked.is_empty() {
+        let leads = self.node.role() == RoleKind::Leader;
+        if !self.parked.is_empty() && (leads || self.reachable_leader(shared).is_some()) {
             let waiting = self.parked.take();
             self.propose(shared, waiting, None)?;
         }
@@ -376,6 +397,8 @@ impl<S: StateMachine> Group<S> {
                     }
                 }
                 Effect::ProposalRefused(refusal) => self.refusal = Some(refusal),
+                // One that makes progress is not begun anew; one that does not has ended by its own time limit.
+                Effect::SendSnapshot { to, .. } if self.sending.contains_key(&to) => {}
                 Effect::SendSnapshot { to, at_least } => {
                     self.wanted.retain(|wanted| wanted.to != to);
                     self.wanted.push(Wanted { to, at_least });
@@ -383,6 +406,7 @@ impl<S: StateMachine> Group<S> {
                 }
                 Effect::InstallSnapshot(meta) => self.install(shared, &meta)?,
                 Effect::LeadershipChanged(leadership) => {
+                    self.suspected = self.suspected.filter(|suspect| leadership.leader == Some(*suspect));
                     self.machine.leadership(shared.now, leadership)?;
                     if leadership.role != RoleKind::Leader {
                         self.sending.clear();
@@ -468,7 +492,8 @@ impl<S: StateMachine> Group<S> {
         let configuration = self.node.configuration_at(self.applied.index);
         let job = self.machine.begin_checkpoint(self.applied, configuration)?;
         let entries = self.applied.index.0 - before.0;
-        self.checkpointing = Some(Checkpointing { at: self.applied, entry_bytes: (self.replay_bytes / entries).max(1) });
+        self.checkpointing =
+            Some(Checkpointing { at: self.applied, entry_bytes: (self.replay_bytes / entries).max(1) });
         self.replay_bytes = 0;
         Some(job)
     }

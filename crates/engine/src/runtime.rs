@@ -122,8 +122,7 @@ impl<S: StateMachine> Runtime<S> {
             let mut outbox = Threads { transport, writes, checkpoints };
             let mut more = false;
             loop {
-                let patience =
-                    if more { Duration::ZERO } else { engine.next_tick().saturating_sub(clock.now()) };
+                let patience = if more { Duration::ZERO } else { engine.next_tick().saturating_sub(clock.now()) };
                 let Some(taken) = events.take(patience) else { break };
                 match engine.turn(clock.now(), taken, &mut outbox) {
                     Ok(left) => {

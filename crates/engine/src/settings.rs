@@ -39,11 +39,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             tick: Duration::from_millis(10),
-            raft: RaftSettings {
-                election_timeout_ticks: 100,
-                heartbeat_interval_ticks: 10,
-                ..RaftSettings::default()
-            },
+            raft: RaftSettings { election_timeout_ticks: 100, heartbeat_interval_ticks: 10, ..RaftSettings::default() },
             checkpoint_bytes: 16 << 20,
             trailing_entries: 5_000,
             trailing_bytes: 16 << 20,

@@ -1,4 +1,5 @@
 //! Sixty-four groups on three engines: one log, one sync for entries of many groups.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A three-member cluster through an hour of virtual time with crashes and cuts, in one thread, from a seed.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod support;
 
@@ -125,7 +126,11 @@ fn reads_are_answered_on_every_member_and_only_after_what_came_before() {
     for _ in 0..50 {
         cluster.propose(NodeId(1), GROUP);
         cluster.run(Duration::from_millis(100));
-        let applied = cluster.ids().iter().map(|id| cluster.engine(*id).unwrap().machine(GROUP).unwrap().content.meta.position.index.0).max();
+        let applied = cluster
+            .ids()
+            .iter()
+            .map(|id| cluster.engine(*id).unwrap().machine(GROUP).unwrap().content.meta.position.index.0)
+            .max();
         for id in cluster.ids() {
             cluster.read(id, GROUP);
         }

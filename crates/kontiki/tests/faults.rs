@@ -1,4 +1,5 @@
 //! Three real processes whose members are killed, halted and left behind: nothing acknowledged is lost.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod support;
 
@@ -8,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use kontiki_api::rpc::kv_client::KvClient;
 use kontiki_api::rpc::compare::{CompareResult, CompareTarget, TargetUnion};
+use kontiki_api::rpc::kv_client::KvClient;
 use kontiki_api::rpc::{CompactionRequest, Compare, PutRequest, RangeRequest, RequestOp, TxnRequest, request_op};
 use support::{Cluster, PATIENCE};
 use tokio::time::{Instant, sleep, timeout};
@@ -124,9 +125,8 @@ async fn no_acknowledged_write_is_lost_by_kills_and_halts() {
     let mut cluster = Cluster::start(3, &[]).await;
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let clients: Vec<KvClient<Channel>> = (0..3).map(|index| cluster.kv(index)).collect();
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|at| tokio::spawn(write(at, clients.clone(), stop.clone(), done.clone())))
-        .collect();
+    let writers: Vec<_> =
+        (0..WRITERS).map(|at| tokio::spawn(write(at, clients.clone(), stop.clone(), done.clone()))).collect();
     progress(&cluster, &done, "the start").await;
     for round in 0..10 {
         let leader = cluster.wait_leader().await;

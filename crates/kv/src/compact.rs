@@ -5,7 +5,7 @@
 //! itself. Two places take care of it. Versions still in memory that are superseded are not written out at all. Those on
 //! disk are found through the list of changes: each at or below the compacted revision removes what its key has below it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use redb::{ReadableTable, WriteTransaction};
 
@@ -16,7 +16,7 @@ use crate::error::{Failure, KvError, OperationError, storage};
 use crate::key;
 use crate::layers::Table;
 use crate::state::State;
-use crate::versions::split_newest;
+use crate::versions::{decode, split_newest};
 
 /// Changes swept in a checkpoint at least; more where the checkpoint itself writes more, so that sweeping keeps up.
 pub(crate) const SWEEP_MIN: usize = if cfg!(test) { 4 } else { 20_000 };
@@ -54,15 +54,12 @@ pub(crate) fn sweep(transaction: &WriteTransaction, from: i64, compacted: i64, l
     let mut next = key::revision(from, 0);
     loop {
         let changes = page(&revisions, &next, compacted)?;
-        for change in last_of_each_key(&changes) {
-            bytes += sweep_history(&mut history, change, compacted)?;
-            if change.kind == ChangeKind::Deleted && change.place.0 < compacted && is_newest(&keys, change)? {
-                bytes += remove(&mut keys, &change.prefix)?;
-            }
+        for prefix in to_sweep(&changes) {
+            bytes += sweep_key(&mut keys, &mut history, prefix, compacted)?;
         }
         if let Some(last) = changes.last() {
-            let end = key::revision(compacted.min(last.place.0 + 1), 0); // a revision cut by the page is cut again
-            bytes += remove_range(&mut revisions, &next, &end.min(key::revision(last.place.0, last.place.1 + 1)))?;
+            let end = key::revision(last.place.0, last.place.1 + 1).min(key::revision(compacted, 0));
+            bytes += remove_range(&mut revisions, &next, &end)?;
         }
         done += changes.len();
         match changes.last() {
@@ -89,27 +86,56 @@ fn page(
     Ok(changes)
 }
 
-/// Of each key the change that makes all older ones obsolete. A creation does not: what came before it ended with a
-/// deletion, which does.
-fn last_of_each_key(changes: &[Change]) -> impl Iterator<Item = &Change> {
+/// Keys that changes concern, each once. A creation leaves nothing to remove: what came before it ended with a deletion,
+/// which does.
+fn to_sweep(changes: &[Change]) -> BTreeSet<&[u8]> {
     let changes = changes.iter().filter(|change| change.kind != ChangeKind::Created);
-    let last: BTreeMap<&[u8], &Change> = changes.map(|change| (&change.prefix[..], change)).collect();
-    last.into_values()
+    changes.map(|change| &change.prefix[..]).collect()
 }
 
-/// Removes rows of history that a change makes obsolete. Those of the compacted revision itself stay, even a deletion:
-/// they are what its changes, which stay readable, show.
-fn sweep_history(history: &mut RowTable<'_>, change: &Change, compacted: i64) -> Result<u64, KvError> {
-    let (from, to) = (key::version(&change.prefix, change.place.0, change.place.1), key::successor(&change.prefix));
-    let mut obsolete: Vec<Box<[u8]>> = Vec::new();
-    for row in history.range::<&[u8]>(&from[..]..&to[..]).map_err(storage("sweeping"))? {
-        let (row, _) = row.map_err(storage("sweeping"))?;
-        let (_, main, sub) = key::split_version(row.value())?;
-        if main < compacted && ((main, sub) < change.place || change.kind == ChangeKind::Deleted) {
-            obsolete.push(row.value().into());
-        }
+/// Removes all versions of a key that can no longer be read, whichever change they belong to: the pages that they lie in
+/// are then rewritten once. Versions of the compacted revision itself stay, even a deletion: they are what its changes,
+/// which stay readable, show.
+fn sweep_key(
+    keys: &mut RowTable<'_>,
+    history: &mut RowTable<'_>,
+    prefix: &[u8],
+    compacted: i64,
+) -> Result<u64, KvError> {
+    let newest = keys.get(prefix).map_err(storage("sweeping"))?;
+    let Some(newest) = newest.map(|row| split_newest(row.value()).and_then(|(place, row)| decode(place, row, false)))
+    else {
+        return Ok(0); // a deletion that went before, with all behind it
+    };
+    let newest = newest?;
+    let mut bytes = 0;
+    if let Some(from) = first_obsolete(history, prefix, newest.main <= compacted, compacted)? {
+        bytes += remove_range(history, &from, &key::successor(prefix))?;
     }
-    obsolete.iter().map(|row| remove(history, row)).sum()
+    if newest.tombstone && newest.main < compacted {
+        bytes += remove(keys, prefix)?;
+    }
+    Ok(bytes)
+}
+
+/// From which row of its history on a key's versions can no longer be read. `covered` says that the key's newest version
+/// stands at or below the compacted revision.
+fn first_obsolete(
+    history: &RowTable<'_>,
+    prefix: &[u8],
+    mut covered: bool,
+    compacted: i64,
+) -> Result<Option<Box<[u8]>>, KvError> {
+    let (from, to) = (key::version(prefix, compacted, u32::MAX), key::successor(prefix));
+    for row in history.range::<&[u8]>(&from[..]..&to[..]).map_err(storage("sweeping"))? {
+        let (row_key, row) = row.map_err(storage("sweeping"))?;
+        let (_, main, sub) = key::split_version(row_key.value())?;
+        if main < compacted && (covered || decode((main, sub), row.value(), false)?.tombstone) {
+            return Ok(Some(row_key.value().into()));
+        }
+        covered = true;
+    }
+    Ok(None)
 }
 
 /// Removes all rows of a range.
@@ -124,12 +150,6 @@ fn remove_range(table: &mut RowTable<'_>, from: &[u8], to: &[u8]) -> Result<u64,
     };
     table.retain_in::<&[u8], _>(from..to, remove).map_err(storage("sweeping"))?;
     Ok(bytes)
-}
-
-/// Whether a change is the last one of its key.
-fn is_newest(keys: &impl ReadableTable<&'static [u8], &'static [u8]>, change: &Change) -> Result<bool, KvError> {
-    let row = keys.get(&change.prefix[..]).map_err(storage("sweeping"))?;
-    row.map_or(Ok(false), |row| Ok(split_newest(row.value())?.0 == change.place))
 }
 
 fn remove(table: &mut RowTable<'_>, key: &[u8]) -> Result<u64, KvError> {

@@ -138,7 +138,8 @@ impl Identity {
                 None => "this is not a Kontiki data directory's identity file; use another --data-dir".to_owned(),
             });
         }
-        let damaged = || "the identity file is damaged (its checksum does not match); restore it from a backup".to_owned();
+        let damaged =
+            || "the identity file is damaged (its checksum does not match); restore it from a backup".to_owned();
         let (body, sum) = text.trim_end().rsplit_once('\n').ok_or_else(damaged)?;
         if sum != checksum(body) {
             return Err(damaged());

@@ -161,7 +161,8 @@ impl Link {
     pub fn expire(&self, now: Duration, patience: Duration) {
         let over = |since: Duration| now.saturating_sub(since) > patience;
         let term = self.leadership.borrow().term;
-        let too_long = |began: u64| if began == term { StoreError::Timeout } else { StoreError::TimeoutDueToLeaderFail };
+        let too_long =
+            |began: u64| if began == term { StoreError::Timeout } else { StoreError::TimeoutDueToLeaderFail };
         let late: Vec<_> = lock(&self.proposals).extract_if(|_, waiter| over(waiter.since)).collect();
         for (_, waiter) in late {
             self.counters.proposals_failed.fetch_add(1, Relaxed);

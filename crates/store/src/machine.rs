@@ -9,10 +9,10 @@ use kontiki_engine::{
     COMMAND, CheckpointJob, Committed, MachineError, Progress, SnapshotSource, StateMachine, decode_configuration,
     encode_configuration,
 };
-use kontiki_kv::{
-    CheckpointDone, Command, Kv, KvError, Options as KvOptions, Outcome, Reply, Retired, SnapshotSink,
+use kontiki_kv::{CheckpointDone, Command, Kv, KvError, Options as KvOptions, Outcome, Reply, Retired, SnapshotSink};
+use kontiki_raft::{
+    Configuration, Index, Leadership as RaftLeadership, LogPosition, ReadId, RoleKind, SnapshotMeta, Term,
 };
-use kontiki_raft::{Configuration, Index, Leadership as RaftLeadership, LogPosition, ReadId, RoleKind, SnapshotMeta, Term};
 
 use crate::calls::{Call, LeaseAnswer};
 use crate::error::StoreError;
@@ -82,8 +82,9 @@ fn meta_of(kv: &Kv) -> Result<SnapshotMeta, MachineError> {
     if opaque.is_empty() {
         return Ok(SnapshotMeta { position, configuration: Configuration::default() });
     }
-    let configuration = decode_configuration(&opaque)
-        .ok_or_else(|| failure("the membership in the checkpoint is malformed; restore this member's data directory"))?;
+    let configuration = decode_configuration(&opaque).ok_or_else(|| {
+        failure("the membership in the checkpoint is malformed; restore this member's data directory")
+    })?;
     Ok(SnapshotMeta { position, configuration })
 }
 
@@ -242,7 +243,7 @@ impl StateMachine for StoreMachine {
 
     fn install(&mut self, meta: &SnapshotMeta) -> Result<(), MachineError> {
         let file = self.options.state.install_incoming().map_err(failure)?;
-        self.kv = Kv::open(file, self.options.kv.clone()).map_err(failure)?;
+        self.kv = Kv::open(file, self.options.kv).map_err(failure)?;
         self.checkpointed = meta_of(&self.kv)?;
         if self.checkpointed.position != meta.position {
             return Err(failure(format_args!(
@@ -265,11 +266,8 @@ impl StateMachine for StoreMachine {
             self.clock.follow();
         }
         self.leading = leads;
-        let next = Leadership {
-            term: leadership.term.0,
-            leader: leadership.leader.map(|leader| leader.0),
-            is_leader: leads,
-        };
+        let next =
+            Leadership { term: leadership.term.0, leader: leadership.leader.map(|leader| leader.0), is_leader: leads };
         self.link.leadership.send_if_modified(|current| {
             if next.leader.is_some() && next.leader != current.leader {
                 Counters::add(&self.link.counters.leader_changes, 1);

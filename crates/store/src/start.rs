@@ -36,7 +36,8 @@ impl Store {
     pub async fn start(options: Options) -> Result<Store, StartError> {
         // Opening reads files and may replay a log: not on a thread that serves sockets.
         let opened = tokio::task::spawn_blocking(move || open(options)).await;
-        let opened = opened.map_err(|error| StartError::Configuration(format!("could not open the store: {error}")))??;
+        let opened =
+            opened.map_err(|error| StartError::Configuration(format!("could not open the store: {error}")))??;
         opened.run()
     }
 }
@@ -116,7 +117,7 @@ fn open_state(
     let io = |source| StartError::Io { action: "open", path: PathBuf::from(dir), source };
     let state = StateDir::open(disk, dir).map_err(io)?;
     let kv_options = KvOptions::default();
-    let kv = Kv::open(state.open_current().map_err(io)?, kv_options.clone())?;
+    let kv = Kv::open(state.open_current().map_err(io)?, kv_options)?;
     let incarnation = entropy();
     let link = Arc::new(Link::new(kv.reader(), entropy(), Hub::new(kv.revision())));
     let machine_options = MachineOptions {
@@ -176,7 +177,11 @@ impl Opened {
                 fail.send_replace(Some(error.to_string()));
             },
         )
-        .map_err(|source| StartError::Io { action: "start threads for", path: self.options.data_dir.clone(), source })?;
+        .map_err(|source| StartError::Io {
+            action: "start threads for",
+            path: self.options.data_dir.clone(),
+            source,
+        })?;
         let hub = self.link.clone();
         let distribute = tokio::spawn(async move { hub.hub.run().await });
         let store = Store(Arc::new(Parts {
@@ -235,8 +240,8 @@ impl Opened {
             inbox.post(Event::Received(received));
         });
         let listeners = std::mem::take(&mut self.options.peer_listeners);
-        Transport::start(own, listeners, peers, deliver, TransportOptions::default())
-            .map(Arc::new)
-            .map_err(|source| StartError::Io { action: "listen for peers of", path: self.options.data_dir.clone(), source })
+        Transport::start(own, listeners, peers, deliver, TransportOptions::default()).map(Arc::new).map_err(|source| {
+            StartError::Io { action: "listen for peers of", path: self.options.data_dir.clone(), source }
+        })
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use kontiki_engine::Progress;
 pub use kontiki_engine::HistogramSnapshot;
+use kontiki_engine::Progress;
 
 /// Who leads, as this member knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

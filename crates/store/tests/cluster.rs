@@ -1,4 +1,5 @@
 //! Members of real files, threads and sockets in one process: what the front door relies on.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -65,9 +66,10 @@ impl Cluster {
         let mut seen = self.stores.iter().flatten().next().unwrap().leadership();
         let leader =
             tokio::time::timeout(PATIENCE, seen.wait_for(|now| now.leader.is_some())).await.unwrap().unwrap().leader;
-        let found = self.stores.iter().position(|store| {
-            store.as_ref().is_some_and(|store| Some(store.status().member_id) == leader)
-        });
+        let found = self
+            .stores
+            .iter()
+            .position(|store| store.as_ref().is_some_and(|store| Some(store.status().member_id) == leader));
         found.unwrap()
     }
 
@@ -169,10 +171,7 @@ async fn watches_see_history_and_the_present_once_and_in_order() {
     for n in 50..100 {
         store.propose(put("w", &n.to_string())).await.unwrap();
     }
-    store
-        .propose(Command::DeleteRange(DeleteRangeRequest { range: all(), prev_kv: false }))
-        .await
-        .unwrap();
+    store.propose(Command::DeleteRange(DeleteRangeRequest { range: all(), prev_kv: false })).await.unwrap();
     let (mut past, mut present) = (Vec::new(), Vec::new());
     while past.len() < 101 || present.len() < 51 {
         let response = tokio::time::timeout(PATIENCE, stream.next()).await;
@@ -247,10 +246,12 @@ async fn what_cannot_start_says_why() {
     let identity = cluster.dir.path().join("m0/member/identity");
     let text = std::fs::read_to_string(&identity).unwrap();
     std::fs::write(&identity, text.replacen("kontiki-identity 1", "kontiki-identity 9", 1)).unwrap();
-    let newer = Store::start(options(cluster.dir.path(), &cluster.members, 0, listener())).await.unwrap_err().to_string();
+    let newer =
+        Store::start(options(cluster.dir.path(), &cluster.members, 0, listener())).await.unwrap_err().to_string();
     assert!(newer.contains("format 9"), "{newer}");
     std::fs::write(&identity, text.replacen("token test", "token best", 1)).unwrap();
-    let damaged = Store::start(options(cluster.dir.path(), &cluster.members, 0, listener())).await.unwrap_err().to_string();
+    let damaged =
+        Store::start(options(cluster.dir.path(), &cluster.members, 0, listener())).await.unwrap_err().to_string();
     assert!(damaged.contains("damaged"), "{damaged}");
 }
 

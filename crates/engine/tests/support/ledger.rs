@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kontiki_engine::{
-    CheckpointJob, Committed, MachineError, Progress, SnapshotSource, StateMachine, decode_configuration, encode_configuration,
+    CheckpointJob, Committed, MachineError, Progress, SnapshotSource, StateMachine, decode_configuration,
+    encode_configuration,
 };
 use kontiki_raft::{Configuration, Index, Leadership, LogPosition, ReadId, SnapshotMeta, Term};
 use kontiki_world::{Disk, OpenMode};

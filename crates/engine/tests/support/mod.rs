@@ -146,13 +146,15 @@ impl Cluster {
         member.life += 1;
         member.inbox.clear();
         let disk: Arc<dyn kontiki_world::Disk> = Arc::new(member.disk.clone());
-        let options = LogOptions { segment_bytes: 256 << 10, cache_bytes: 64 << 10, salt: Some(7), ..LogOptions::default() };
+        let options =
+            LogOptions { segment_bytes: 256 << 10, cache_bytes: 64 << 10, salt: Some(7), ..LogOptions::default() };
         let identity = Identity { cluster_id: 1, member_id: id.0 };
         let (log, mut recovered) = Log::open(disk.clone(), Path::new("/wal"), identity, options).unwrap();
         let mut engine = Engine::new(id, log, self.settings, self.now);
         for group in &self.groups {
             let machine = Ledger::open(disk.clone(), &Path::new("/state").join(group.0.to_string()));
-            let start = GroupStart { group: *group, configuration: configuration.clone(), seed: self.random.next_u64() };
+            let start =
+                GroupStart { group: *group, configuration: configuration.clone(), seed: self.random.next_u64() };
             engine.add_group(start, recovered.remove(group), machine).unwrap();
         }
         self.members.get_mut(&id).unwrap().engine = Some(engine);
@@ -351,7 +353,8 @@ impl Cluster {
     }
 
     fn agrees(&self, group: GroupId) -> bool {
-        let mut contents = self.members.values().map(|member| &member.engine.as_ref().unwrap().machine(group).unwrap().content);
+        let mut contents =
+            self.members.values().map(|member| &member.engine.as_ref().unwrap().machine(group).unwrap().content);
         let first = contents.next().unwrap();
         let committed = self.leader(group).map(|id| self.engine(id).unwrap().node(group).unwrap().last_index());
         committed == Some(first.meta.position.index) && contents.all(|other| other.commands == first.commands)

@@ -198,7 +198,7 @@ fn half_a_snapshot_and_a_file_in_use_are_refused() {
     sink.write(&pieces(&machine.kv, 500)[0]).unwrap();
     assert!(matches!(Kv::open(disk.after_crash(), Options::default()), Err(KvError::HalfSnapshot)));
     assert!(matches!(SnapshotSink::create(machine.disk.after_crash()), Err(KvError::NotEmpty)));
-    let garbage = Disk(Arc::new(Mutex::new(vec![7; 100_000])));
+    let garbage = Disk::of(vec![7; 100_000]);
     assert!(matches!(Kv::open(garbage, Options::default()), Err(KvError::Open { .. })));
 }
 
@@ -211,4 +211,33 @@ fn memory_is_counted_and_given_back() {
     assert!((1000..2000).contains(&used), "{used}");
     machine.checkpoint();
     assert_eq!(machine.kv.memory_bytes(), 0);
+}
+
+#[test]
+fn a_broken_disk_stops_the_machine_instead_of_answering() {
+    let mut machine = Machine::new();
+    for n in 0..1_000 {
+        machine.put(&format!("k{n:03}"), &"v".repeat(500));
+    }
+    machine.checkpoint();
+    let disk = machine.disk.after_crash();
+    // The cache holds far less than there is.
+    let mut kv = Kv::open(disk.clone(), Options { cache_bytes: 40_000, ..Options::default() }).unwrap();
+    let (index, reader) = (kv.applied().0, kv.reader());
+    disk.break_down();
+    assert!(matches!(reader.range(&get("\0", "\0")), Err(Failure::Storage(KvError::Storage { .. }))));
+    assert!(matches!(kv.batch().apply(index + 1, 1, &delete("\0", "\0")), Err(KvError::Storage { .. })));
+    assert!(matches!(kv.batch().apply(index + 2, 1, &put("x", "")), Err(KvError::Stopped)));
+}
+
+#[test]
+fn a_checkpoint_that_fails_leaves_the_one_before() {
+    let mut machine = filled();
+    machine.checkpoint();
+    let applied = machine.kv.applied();
+    machine.put("a", "1");
+    let checkpoint = machine.kv.begin_checkpoint(Bytes::new()).unwrap();
+    machine.disk.break_down();
+    assert!(matches!(checkpoint.run(), Err(KvError::Storage { .. })));
+    assert_eq!(Machine::open(machine.disk.after_crash()).kv.applied(), applied);
 }

@@ -1,53 +1,74 @@
 //! The state machine as a whole: etcd's rules one by one, and random histories against a naive model.
 
 mod checkpoints;
+mod concurrency;
 mod equivalence;
 mod model;
 mod rules;
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use redb::StorageBackend;
 
 use crate::*;
 
-/// A file in memory that can be opened again.
+/// A file in memory that can be opened again, and that can break.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Disk(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Disk {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    broken: Arc<AtomicBool>,
+}
 
 impl Disk {
+    pub(crate) fn of(bytes: Vec<u8>) -> Disk {
+        Disk { bytes: Arc::new(Mutex::new(bytes)), broken: Arc::default() }
+    }
+
     /// What a machine would find whose process died now.
     pub(crate) fn after_crash(&self) -> Disk {
-        Disk(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+        Disk::of(self.bytes.lock().unwrap().clone())
+    }
+
+    /// From now on nothing works any more.
+    pub(crate) fn break_down(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+    }
+
+    fn bytes(&self) -> io::Result<MutexGuard<'_, Vec<u8>>> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(io::Error::other("broken disk"));
+        }
+        Ok(self.bytes.lock().unwrap())
     }
 }
 
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().len() as u64)
+        Ok(self.bytes()?.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let bytes = self.0.lock().unwrap();
+        let bytes = self.bytes()?;
         let start = usize::try_from(offset).unwrap();
         out.copy_from_slice(bytes.get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.lock().unwrap().resize(usize::try_from(len).unwrap(), 0);
+        self.bytes()?.resize(usize::try_from(len).unwrap(), 0);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Ok(())
+        self.bytes().map(|_| ())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let start = usize::try_from(offset).unwrap();
-        self.0.lock().unwrap()[start..start + data.len()].copy_from_slice(data);
+        self.bytes()?[start..start + data.len()].copy_from_slice(data);
         Ok(())
     }
 }

@@ -58,7 +58,8 @@ impl Index {
     }
 
     pub fn remove_stream(&mut self, stream: u64) {
-        let names: Vec<WatchName> = self.watches.range((stream, i64::MIN)..=(stream, i64::MAX)).map(|(n, _)| *n).collect();
+        let names: Vec<WatchName> =
+            self.watches.range((stream, i64::MIN)..=(stream, i64::MAX)).map(|(n, _)| *n).collect();
         for name in names {
             self.remove(name);
         }

@@ -40,7 +40,11 @@ struct Waiting {
 enum Item {
     Response(WatchResponse),
     /// The watch was too slow, or history was replaced: from this revision on it reads storage.
-    Resume { watch_id: i64, from: i64, wish: Wish },
+    Resume {
+        watch_id: i64,
+        from: i64,
+        wish: Wish,
+    },
 }
 
 fn weight(event: &SharedEvent) -> usize {
@@ -289,8 +293,12 @@ impl WatchStream {
 
     /// Reads a page of history for one of the unsynced watches.
     fn read_page(&mut self) {
-        let Some(watch_id) =
-            self.unsynced.range(self.turn.saturating_add(1)..).next().or(self.unsynced.iter().next()).map(|(id, _)| *id)
+        let Some(watch_id) = self
+            .unsynced
+            .range(self.turn.saturating_add(1)..)
+            .next()
+            .or(self.unsynced.iter().next())
+            .map(|(id, _)| *id)
         else {
             return;
         };
