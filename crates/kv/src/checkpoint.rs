@@ -7,7 +7,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::base::{Base, Mark, RowTable, write_mark};
-use crate::changes::ChangeKind;
+use crate::changes::{Change, ChangeKind};
 use crate::compact::{self, SWEEP_MIN};
 use crate::error::{KvError, storage};
 use crate::key;
@@ -172,19 +172,22 @@ fn write_changes(
     written: &mut Written,
 ) -> Result<(), KvError> {
     let mut revisions = transaction.open_table(Table::Revisions.definition()).map_err(storage("writing to"))?;
-    let mut run = Vec::new();
-    for change in memory.changes() {
-        let left_out = !superseded.is_empty() && superseded.binary_search(&change.place).is_ok();
-        if !left_out || change.kind == ChangeKind::Deleted {
-            let (main, sub) = change.place;
-            run.push((key::revision(main, sub).into(), change.encode()));
-        }
+    let is_left_out = |change: &Change| {
+        change.kind != ChangeKind::Deleted && !superseded.is_empty() && superseded.binary_search(&change.place).is_ok()
+    };
+    // In pieces, so that the rows do not all stand in memory a second time.
+    for changes in memory.changes().chunks(RUN_MAX) {
+        let row = |change: &Change| (key::revision(change.place.0, change.place.1).into(), change.encode());
+        let run: Vec<_> = changes.iter().filter(|change| !is_left_out(change)).map(row).collect();
+        written.insert_run(&mut revisions, &run)?;
     }
-    written.insert_run(&mut revisions, &run)
+    Ok(())
 }
 
 /// Rows from which on a run is inserted through a cursor: below that, finding the place costs as much.
 const RUN_MIN: usize = 3;
+/// Changes written at a time.
+const RUN_MAX: usize = 4_096;
 
 impl Written {
     /// Writes a row and answers the one that it replaces.

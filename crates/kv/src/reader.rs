@@ -23,6 +23,9 @@ use crate::scan::Scan;
 use crate::state::{self, State};
 use crate::txn::{Executor, Path};
 
+/// What an empty state takes on disk, about.
+const PAGES_MIN: u64 = 64 << 10;
+
 /// A handle for questions. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -172,13 +175,20 @@ impl Reader {
     }
 
     /// Bytes that the state takes, and how many of them hold rows. Both are above zero.
+    ///
+    /// The first is reckoned, not the length of the file: that grows by doubling, with holes, and keeps a second copy of
+    /// what the last checkpoint changed, so that it would reach a quota long before the state does.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
-        let state = read(&self.state);
-        let memory: usize = state.view.memories().map(|memory| read(memory).bytes()).sum();
-        let base = &state.view.base;
-        let allocated = (base.file().allocated() + memory as u64).max(1);
-        (allocated, (base.mark().bytes + memory as u64).clamp(1, allocated))
+        let (memory, rows, file) = {
+            let state = read(&self.state);
+            let memory: usize = state.view.memories().map(|memory| read(memory).bytes()).sum();
+            let base = &state.view.base;
+            (memory as u64, base.mark().bytes, base.file().allocated())
+        };
+        // Pages of a tree that is changed at random are about two thirds full.
+        let allocated = file.min(rows + rows / 2 + PAGES_MIN) + memory;
+        (allocated, (rows + memory).clamp(1, allocated))
     }
 
     fn pin(&self) -> Pinned {

@@ -203,6 +203,23 @@ fn half_a_snapshot_and_a_file_in_use_are_refused() {
 }
 
 #[test]
+fn the_size_follows_the_rows_and_not_the_file() {
+    let mut machine = Machine::new();
+    for _ in 0..10 {
+        for n in 0..300 {
+            machine.put(&format!("k{n:03}"), &"v".repeat(1_000));
+        }
+        let revision = machine.kv.revision();
+        machine.must(&Command::Compact { revision });
+        machine.checkpoint();
+        machine.checkpoint();
+    }
+    let (allocated, in_use) = machine.kv.reader().size();
+    assert!((300_000..400_000).contains(&in_use), "{in_use}");
+    assert!((300_000..700_000).contains(&allocated), "{allocated}");
+}
+
+#[test]
 fn memory_is_counted_and_given_back() {
     let mut machine = Machine::new();
     assert_eq!(machine.kv.memory_bytes(), 0);
