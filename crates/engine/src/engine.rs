@@ -114,6 +114,9 @@ impl<S: StateMachine> Engine<S> {
     ) -> Result<(), EngineError> {
         let GroupStart { group, configuration, seed } = start;
         let checkpoint = machine.checkpointed();
+        if recovered.is_none() && checkpoint.position.index > Index(0) {
+            return Err(EngineError::LogLost { group: group.0, checkpoint: checkpoint.position.index.0 });
+        }
         let recovered = self.connect(group, recovered.unwrap_or(NOTHING), checkpoint.position)?;
         let known = !checkpoint.configuration.voters.is_empty();
         let node = Node::new(Start {
@@ -263,7 +266,7 @@ impl<S: StateMachine> Engine<S> {
                 && segments > PINNED_SEGMENTS_MAX
                 && let Some(group) = self.groups.get_mut(&id)
             {
-                group.hurry_checkpoint();
+                group.release_segments(&mut self.shared)?;
             }
         }
         Ok(())
@@ -331,14 +334,22 @@ impl<S: StateMachine> Engine<S> {
             Frame::Raft { group, message, payloads } => {
                 self.with(group, |group, shared| group.receive(shared, from, message, &payloads))
             }
-            Frame::Forward { group, payloads } => {
+            Frame::Forward { group, mut payloads } => {
                 // A leader takes them with this turn's own proposals, in one step; another passes them on.
                 let leads = self.node(group).is_some_and(|node| node.leader() == Some(self.shared.id));
-                if leads {
-                    proposals.entry(group).or_default().extend(payloads);
-                    return Ok(());
-                }
-                self.with(group, |group, shared| group.propose(shared, payloads, Some(from)))
+                self.with(group, |group, shared| {
+                    let before = payloads.len();
+                    payloads.retain(|payload| group.accepts(payload));
+                    if payloads.len() < before {
+                        let dropped = before - payloads.len();
+                        tracing::warn!(%from, dropped, "dropped forwarded proposals that this version cannot read");
+                    }
+                    if leads {
+                        proposals.entry(group.id()).or_default().append(&mut payloads);
+                        return Ok(());
+                    }
+                    group.propose(shared, payloads, Some(from))
+                })
             }
             Frame::Call { group, id, body } => self.with(group, |group, shared| {
                 group.called(shared, from, id, &body);

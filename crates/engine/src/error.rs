@@ -27,6 +27,17 @@ pub enum EngineError {
         /// The entry before the log's first.
         log: u64,
     },
+    /// The log of a group with a checkpoint is gone.
+    #[error(
+        "group {group}: there is a checkpoint at entry {checkpoint}, but the log knows nothing of the group: it was moved, \
+         emptied or is another one (--wal-dir); put it back, or remove this member's data and let it join anew"
+    )]
+    LogLost {
+        /// The group.
+        group: u64,
+        /// Last entry in the checkpoint.
+        checkpoint: u64,
+    },
     /// A committed entry cannot be understood.
     #[error("entry {index} of group {group} in the log cannot be read: {source}")]
     Payload {

@@ -57,6 +57,9 @@ struct Payloads<'a> {
     bytes: &'a [Bytes],
 }
 
+/// Bytes of proposals in one frame to the leader, about.
+const FORWARD_BYTES: usize = 1 << 20;
+
 const NO_PAYLOADS: Payloads<'static> = Payloads { first: Index(0), bytes: &[] };
 
 /// A checkpoint that is being written.
@@ -119,6 +122,10 @@ impl<S: StateMachine> Group<S> {
         }
     }
 
+    pub fn id(&self) -> GroupId {
+        self.id
+    }
+
     pub fn node(&self) -> &Node {
         &self.node
     }
@@ -133,6 +140,8 @@ impl<S: StateMachine> Group<S> {
 
     /// One tick of time.
     pub fn tick(&mut self, shared: &mut Shared) -> Result<(), EngineError> {
+        self.reads.retry();
+        self.parked.forget_older(shared.now.saturating_sub(shared.settings.parked_patience));
         self.step(shared, Input::Tick, NO_PAYLOADS)?;
         let own = self.machine.tick(shared.now, self.node.role() == RoleKind::Leader);
         if !own.is_empty() {
@@ -187,6 +196,9 @@ impl<S: StateMachine> Group<S> {
         if self.node.leader() == Some(peer) {
             self.suspected = Some(peer);
         }
+        if self.sending.contains_key(&peer) {
+            self.end_sending(shared, peer, None)?;
+        }
         self.step(shared, Input::Suspect(peer), NO_PAYLOADS)
     }
 
@@ -209,7 +221,7 @@ impl<S: StateMachine> Group<S> {
     ) -> Result<(), EngineError> {
         if self.node.role() != RoleKind::Leader {
             match self.reachable_leader(shared).filter(|leader| Some(*leader) != from) {
-                Some(leader) => shared.send(leader, Frame::Forward { group: self.id, payloads }),
+                Some(leader) => self.forward(shared, leader, payloads),
                 None => self.park(shared, payloads),
             }
             return Ok(());
@@ -225,9 +237,32 @@ impl<S: StateMachine> Group<S> {
         Ok(())
     }
 
+    /// Sends proposals to the leader, in frames of a bounded size.
+    fn forward(&self, shared: &mut Shared, leader: NodeId, payloads: Vec<Bytes>) {
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        for payload in payloads {
+            if bytes > FORWARD_BYTES {
+                let payloads = std::mem::take(&mut part);
+                shared.send(leader, Frame::Forward { group: self.id, payloads });
+                bytes = 0;
+            }
+            bytes += payload.len();
+            part.push(payload);
+        }
+        if !part.is_empty() {
+            shared.send(leader, Frame::Forward { group: self.id, payloads: part });
+        }
+    }
+
+    /// Whether a payload that another member forwards is a command that every member can apply. What once stands in the log
+    /// and cannot be applied would stop them all.
+    pub fn accepts(&self, payload: &Bytes) -> bool {
+        matches!(entry::decode(payload), Ok(Payload::Command(command)) if self.machine.accepts(&command))
+    }
+
     fn park(&mut self, shared: &Shared, payloads: Vec<Bytes>) {
         for payload in payloads {
-            if let Some(refused) = self.parked.push(payload, shared.settings.parked_bytes_max) {
+            if let Some(refused) = self.parked.push(shared.now, payload, shared.settings.parked_bytes_max) {
                 self.machine.refused(refused);
             }
         }
@@ -240,7 +275,7 @@ impl<S: StateMachine> Group<S> {
 
     /// A question to the leader: answered here where this replica leads.
     pub fn call(&mut self, shared: &mut Shared, id: u64, body: Bytes) {
-        if self.node.role() == RoleKind::Leader {
+        if self.answers_calls() {
             let answer = self.machine.call(shared.now, &body);
             self.machine.answered(id, Some(answer));
         } else if let Some(leader) = self.reachable_leader(shared) {
@@ -250,10 +285,15 @@ impl<S: StateMachine> Group<S> {
         }
     }
 
+    /// A leader answers questions once it has applied an entry of its own term, and with it everything that any leader
+    /// before it acknowledged.
+    fn answers_calls(&self) -> bool {
+        self.node.role() == RoleKind::Leader && self.applied.term == self.node.term()
+    }
+
     /// A member's question to the leader. An empty answer says that this replica does not lead.
     pub fn called(&mut self, shared: &mut Shared, from: NodeId, id: u64, body: &Bytes) {
-        let leads = self.node.role() == RoleKind::Leader;
-        let body = if leads { self.machine.call(shared.now, body) } else { Bytes::new() };
+        let body = if self.answers_calls() { self.machine.call(shared.now, body) } else { Bytes::new() };
         shared.send(from, Frame::Answer { group: self.id, id, body });
     }
 
@@ -406,6 +446,7 @@ impl<S: StateMachine> Group<S> {
                 }
                 Effect::InstallSnapshot(meta) => self.install(shared, &meta)?,
                 Effect::LeadershipChanged(leadership) => {
+                    self.reads.retry();
                     self.suspected = self.suspected.filter(|suspect| leadership.leader == Some(*suspect));
                     self.machine.leadership(shared.now, leadership)?;
                     if leadership.role != RoleKind::Leader {
@@ -507,14 +548,25 @@ impl<S: StateMachine> Group<S> {
         let done_now = self.checkpointing.take().expect("one checkpoint is written at a time");
         self.machine.finish_checkpoint(done)?;
         let keep_nothing = std::mem::take(&mut self.checkpoint_now);
-        let cut = self.cut(done_now, if keep_nothing { 0 } else { shared.settings.trailing_entries }, &shared.settings);
+        let trailing = if keep_nothing { 0 } else { shared.settings.trailing_entries };
+        self.cut_behind(shared, done_now, trailing)?;
+        self.send_wanted(shared)
+    }
+
+    fn cut_behind(
+        &mut self,
+        shared: &mut Shared,
+        checkpoint: Checkpointing,
+        trailing_entries: u64,
+    ) -> Result<(), EngineError> {
+        let cut = self.cut(checkpoint, trailing_entries, &shared.settings);
         if cut > self.node.compacted().index
             && let Some(term) = self.node.term_at(cut)
         {
             shared.log.compact(self.id, LogPosition { term, index: cut });
             self.step(shared, Input::Compacted(cut), NO_PAYLOADS)?;
         }
-        self.send_wanted(shared)
+        Ok(())
     }
 
     /// Where to cut the log behind a checkpoint: what followers still need stays, within a bound, so that one that is
@@ -531,9 +583,14 @@ impl<S: StateMachine> Group<S> {
         keep.min(needed).max(bound)
     }
 
-    /// Old segments are held by this group: checkpoint at the next occasion.
-    pub fn hurry_checkpoint(&mut self) {
+    /// Old segments are held by this group: it gives up its trailing entries, behind a new checkpoint where there is
+    /// something to save.
+    pub fn release_segments(&mut self, shared: &mut Shared) -> Result<(), EngineError> {
+        if self.checkpointing.is_none() && self.applied.index == self.machine.checkpointed().position.index {
+            return self.cut_behind(shared, Checkpointing { at: self.applied, entry_bytes: 1 }, 0);
+        }
         self.checkpoint_now = true;
+        Ok(())
     }
 }
 

@@ -109,6 +109,9 @@ pub trait StateMachine: Send + 'static {
     /// A proposal was refused before it entered any log: too much waits already.
     fn refused(&mut self, payload: Bytes);
 
+    /// Whether every member could apply this command. Asked of commands that another member forwards.
+    fn accepts(&self, command: &Bytes) -> bool;
+
     /// Answers a question that only the leader can answer. Called while this replica leads.
     fn call(&mut self, now: Duration, body: &Bytes) -> Bytes;
 

@@ -1,6 +1,7 @@
 //! Proposals that wait for a leader.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -8,20 +9,30 @@ use bytes::Bytes;
 /// later cannot apply one twice.
 #[derive(Debug, Default)]
 pub struct Parked {
-    payloads: VecDeque<Bytes>,
+    payloads: VecDeque<(Duration, Bytes)>,
     bytes: u64,
 }
 
 impl Parked {
     /// Keeps a proposal, or gives it back where that would be more than `bytes_max`.
-    pub fn push(&mut self, payload: Bytes, bytes_max: u64) -> Option<Bytes> {
+    pub fn push(&mut self, now: Duration, payload: Bytes, bytes_max: u64) -> Option<Bytes> {
         let bytes = payload.len() as u64;
         if self.bytes + bytes > bytes_max {
             return Some(payload);
         }
         self.bytes += bytes;
-        self.payloads.push_back(payload);
+        self.payloads.push_back((now, payload));
         None
+    }
+
+    /// Drops what was kept before `time`.
+    pub fn forget_older(&mut self, time: Duration) {
+        while let Some((since, payload)) = self.payloads.front()
+            && *since < time
+        {
+            self.bytes -= payload.len() as u64;
+            self.payloads.pop_front();
+        }
     }
 
     /// Whether none waits.
@@ -33,7 +44,7 @@ impl Parked {
     /// Takes all.
     pub fn take(&mut self) -> Vec<Bytes> {
         self.bytes = 0;
-        self.payloads.drain(..).collect()
+        self.payloads.drain(..).map(|(_, payload)| payload).collect()
     }
 }
 
@@ -41,15 +52,26 @@ impl Parked {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[test]
     fn the_bound_is_in_bytes_and_taking_frees_it() {
         let mut parked = Parked::default();
         let proposal = Bytes::from_static(b"1234");
-        assert_eq!(parked.push(proposal.clone(), 8), None);
-        assert_eq!(parked.push(proposal.clone(), 8), None);
-        assert_eq!(parked.push(proposal.clone(), 8), Some(proposal.clone()), "the third does not fit");
+        assert_eq!(parked.push(SECOND, proposal.clone(), 8), None);
+        assert_eq!(parked.push(SECOND, proposal.clone(), 8), None);
+        assert_eq!(parked.push(SECOND, proposal.clone(), 8), Some(proposal.clone()), "the third does not fit");
         assert_eq!(parked.take().len(), 2);
         assert!(parked.is_empty());
-        assert_eq!(parked.push(proposal, 8), None);
+        assert_eq!(parked.push(SECOND, proposal, 8), None);
+    }
+
+    #[test]
+    fn what_waits_too_long_is_dropped() {
+        let mut parked = Parked::default();
+        parked.push(SECOND, Bytes::from_static(b"old"), 8);
+        parked.push(2 * SECOND, Bytes::from_static(b"new"), 8);
+        parked.forget_older(2 * SECOND);
+        assert_eq!(parked.take(), vec![Bytes::from_static(b"new")]);
     }
 }

@@ -13,6 +13,8 @@ pub struct Reads {
     next: u64,
     /// Reads were asked for since the last batch began.
     pub wanted: bool,
+    /// A batch was refused; its reads are asked for again at the next occasion, not at once.
+    again: bool,
     in_flight: Option<(ReadId, Duration)>,
     /// Confirmed batches that wait for their index to be applied.
     confirmed: BTreeMap<Index, Vec<ReadId>>,
@@ -22,7 +24,7 @@ impl Reads {
     /// None asked for yet; identities start at `first`.
     #[must_use]
     pub fn new(first: u64) -> Reads {
-        Reads { next: first, wanted: false, in_flight: None, confirmed: BTreeMap::new() }
+        Reads { next: first, wanted: false, again: false, in_flight: None, confirmed: BTreeMap::new() }
     }
 
     /// The identity for a batch that may begin now: reads are wanted and no batch is being confirmed.
@@ -60,8 +62,13 @@ impl Reads {
     /// The batch is refused. False where it was given up before.
     pub fn refused(&mut self, id: ReadId) -> bool {
         let known = self.end(id);
-        self.wanted |= known;
+        self.again |= known;
         known
+    }
+
+    /// Time has passed, or there is another leader: refused reads are asked for again.
+    pub fn retry(&mut self) {
+        self.wanted |= std::mem::take(&mut self.again);
     }
 
     /// Gives up the batch in flight if it is older than `age`, and returns it.
@@ -114,7 +121,9 @@ mod tests {
         assert!(reads.ready(Index(4)).is_empty(), "index 5 is not applied");
         assert_eq!(reads.ready(Index(5)), vec![first]);
         assert!(reads.refused(second));
-        assert!(reads.wanted, "its reads join the next batch");
+        assert!(!reads.can_begin(), "asked again at once, without a leader, it would go round in circles");
+        reads.retry();
+        assert!(reads.can_begin(), "its reads join the next batch");
     }
 
     #[test]

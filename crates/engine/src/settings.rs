@@ -30,6 +30,8 @@ pub struct Settings {
     pub snapshot_timeout: Duration,
     /// Proposals that wait for a leader are kept up to this many bytes for each group; more are refused.
     pub parked_bytes_max: u64,
+    /// They are dropped after this long: whoever proposed them has been told that it took too long.
+    pub parked_patience: Duration,
     /// A batch of reads that is not confirmed after this long is asked for again.
     pub read_retry: Duration,
 }
@@ -40,7 +42,7 @@ impl Default for Settings {
         Settings {
             tick: Duration::from_millis(10),
             raft: RaftSettings { election_timeout_ticks: 100, heartbeat_interval_ticks: 10, ..RaftSettings::default() },
-            checkpoint_bytes: 16 << 20,
+            checkpoint_bytes: 32 << 20,
             trailing_entries: 5_000,
             trailing_bytes: 16 << 20,
             follower_bytes_max: 128 << 20,
@@ -49,6 +51,7 @@ impl Default for Settings {
             snapshot_window: 8,
             snapshot_timeout: Duration::from_secs(10),
             parked_bytes_max: 16 << 20,
+            parked_patience: Duration::from_secs(7),
             read_retry: Duration::from_millis(300),
         }
     }

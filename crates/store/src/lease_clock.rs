@@ -89,7 +89,7 @@ impl LeaseClock {
     #[must_use]
     pub fn time_to_live(&self, now: Duration, id: i64) -> LeaseAnswer {
         match self.leases.get(&id) {
-            Some(lease) if lease.expiry > now => {
+            Some(lease) if !lease.ending && lease.expiry > now => {
                 let left = (lease.expiry - now).as_secs_f64();
                 // Whole seconds, rounded down as etcd does; never more than was granted, whatever the margins add.
                 #[allow(clippy::cast_possible_truncation, reason = "at most the granted time")]
@@ -138,6 +138,7 @@ mod tests {
         assert!(clock.expired(at(19.9)).is_empty());
         assert_eq!(clock.expired(at(20.2)), vec![7]);
         assert_eq!(clock.renew(at(20.2), 7).ttl, 0, "its time is over");
+        assert_eq!(clock.time_to_live(at(20.2), 7).ttl, -1);
         assert!(clock.expired(at(20.3)).is_empty(), "named once");
         assert_eq!(clock.expired(at(26.0)), vec![7], "and again when nothing came of it");
         clock.revoked(7);

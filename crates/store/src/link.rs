@@ -40,6 +40,8 @@ pub struct WaitingReads {
     pub gathering: Vec<Waiter<Result<(), StoreError>>>,
     /// In batches that are being confirmed or applied. Looked up by identity only.
     pub batches: HashMap<ReadId, Vec<Waiter<Result<(), StoreError>>>>,
+    /// The engine has stopped: nobody confirms reads any more.
+    pub stopped: bool,
 }
 
 /// The shared part. Maps here are looked up by random tokens only; their order never matters.
@@ -50,6 +52,8 @@ pub struct Link {
     calls: Mutex<HashMap<u64, Waiter<Option<Bytes>>>>,
     reader: RwLock<Reader>,
     next_token: AtomicU64,
+    /// Bytes of the proposals that wait.
+    pub pending_bytes: AtomicU64,
     pub leadership: watch::Sender<Leadership>,
     pub hub: Hub,
     pub counters: Counters,
@@ -70,6 +74,7 @@ impl Link {
             calls: Mutex::default(),
             reader: RwLock::new(reader),
             next_token: AtomicU64::new(first_token),
+            pending_bytes: AtomicU64::new(0),
             leadership: watch::Sender::new(Leadership::default()),
             hub,
             counters: Counters::default(),
@@ -114,6 +119,9 @@ impl Link {
     /// Adds a read. True where it is the first of a batch: the engine must be told.
     pub fn expect_read(&self, waiter: Waiter<Result<(), StoreError>>) -> bool {
         let mut reads = lock(&self.reads);
+        if reads.stopped {
+            return false; // the waiter ends with its sender
+        }
         reads.gathering.push(waiter);
         reads.gathering.len() == 1
     }
@@ -169,7 +177,7 @@ impl Link {
             let _ = waiter.sender.send(Err(too_long(waiter.term)));
         }
         let mut reads = lock(&self.reads);
-        let WaitingReads { gathering, batches } = &mut *reads;
+        let WaitingReads { gathering, batches, .. } = &mut *reads;
         for waiting in batches.values_mut().chain([gathering]) {
             for waiter in waiting.extract_if(.., |waiter| over(waiter.since)) {
                 self.counters.read_indexes_failed.fetch_add(1, Relaxed);
@@ -185,7 +193,7 @@ impl Link {
         for (_, waiter) in lock(&self.proposals).drain() {
             let _ = waiter.sender.send(Err(StoreError::Stopped));
         }
-        *lock(&self.reads) = WaitingReads::default();
+        *lock(&self.reads) = WaitingReads { stopped: true, ..WaitingReads::default() };
         lock(&self.calls).clear();
     }
 }

@@ -41,25 +41,25 @@ pub fn payload(member: u64, token: u64, command: &Bytes) -> Bytes {
     out.freeze()
 }
 
+/// Frees what a checkpoint replaced, which takes too long for the engine's turn.
+pub type Discard = Box<dyn Fn(Retired) + Send>;
+
 /// What the machine is made with.
-#[derive(Debug)]
 pub struct MachineOptions {
     pub member_id: u64,
     pub state: StateDir,
     pub kv: KvOptions,
     pub election_timeout: Duration,
     pub request_timeout: Duration,
+    pub discard: Discard,
 }
 
 /// kv under the engine.
-#[derive(Debug)]
 pub struct StoreMachine {
     options: MachineOptions,
     kv: Kv,
     checkpointed: SnapshotMeta,
     receiving: Option<SnapshotSink>,
-    /// What the last checkpoint replaced. Freeing it takes long, so the next checkpoint's thread does it.
-    retired: Option<Retired>,
     link: Arc<Link>,
     clock: LeaseClock,
     /// The time of the last tick: apply has no other.
@@ -92,6 +92,12 @@ fn failure(reason: impl std::fmt::Display) -> MachineError {
     MachineError { group: GROUP.0, reason: reason.to_string() }
 }
 
+impl std::fmt::Debug for StoreMachine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreMachine").field("checkpointed", &self.checkpointed).finish_non_exhaustive()
+    }
+}
+
 impl StoreMachine {
     /// The machine over an opened kv.
     ///
@@ -104,7 +110,6 @@ impl StoreMachine {
             kv,
             checkpointed,
             receiving: None,
-            retired: None,
             link,
             clock: LeaseClock::default(),
             now: Duration::ZERO,
@@ -187,18 +192,14 @@ impl StateMachine for StoreMachine {
         encode_configuration(configuration, &mut opaque);
         let checkpoint = self.kv.begin_checkpoint(opaque.freeze())?;
         let meta = SnapshotMeta { position: at, configuration: configuration.clone() };
-        let retired = self.retired.take();
-        Some(Box::new(move || {
-            drop(retired);
-            match checkpoint.run() {
-                Ok(kv) => Ok(Done { meta, kv }),
-                Err(error) => Err(failure(error)),
-            }
+        Some(Box::new(move || match checkpoint.run() {
+            Ok(kv) => Ok(Done { meta, kv }),
+            Err(error) => Err(failure(error)),
         }))
     }
 
     fn finish_checkpoint(&mut self, done: Done) -> Result<(), MachineError> {
-        self.retired = Some(self.kv.finish_checkpoint(done.kv));
+        (self.options.discard)(self.kv.finish_checkpoint(done.kv));
         self.checkpointed = done.meta;
         Ok(())
     }
@@ -299,6 +300,10 @@ impl StateMachine for StoreMachine {
             self.link.counters.proposals_failed.fetch_add(1, Relaxed);
             self.link.answer_proposals(std::iter::once((token, Err(StoreError::TooManyRequests))));
         }
+    }
+
+    fn accepts(&self, command: &Bytes) -> bool {
+        command.len() >= HEADER_BYTES - 1 && Command::decode(&command.slice(HEADER_BYTES - 1..)).is_ok()
     }
 
     fn call(&mut self, now: Duration, body: &Bytes) -> Bytes {

@@ -1,7 +1,7 @@
 //! Starting a member: data directory, identity, log, state, engine, connections; in this order, each with its own words
 //! for what can be wrong.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,12 +16,15 @@ use tokio::sync::watch;
 use crate::error::StartError;
 use crate::identity::Identity;
 use crate::link::Link;
-use crate::machine::{GROUP, MachineOptions, StoreMachine};
+use crate::machine::{Discard, GROUP, MachineOptions, StoreMachine};
 use crate::options::{Options, QUOTA_BYTES_DEFAULT};
 use crate::state_file::StateDir;
 use crate::store::{Parts, Running, Store};
 use crate::watch::Hub;
 
+/// How long to wait for a lock that this very process holds.
+const LOCK_ATTEMPTS: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Length of a tick of the consensus core.
 const TICK: Duration = Duration::from_millis(10);
 /// etcd's: a request may take this long beside two election timeouts.
@@ -35,7 +38,9 @@ impl Store {
     /// Where flags, data directory or operating system do not allow it; the text says what, where, and what to do.
     pub async fn start(options: Options) -> Result<Store, StartError> {
         // Opening reads files and may replay a log: not on a thread that serves sockets.
-        let opened = tokio::task::spawn_blocking(move || open(options)).await;
+        let blocking = tokio::runtime::Handle::current();
+        let discard: Discard = Box::new(move |retired| drop(blocking.spawn_blocking(move || drop(retired))));
+        let opened = tokio::task::spawn_blocking(move || open(options, discard)).await;
         let opened =
             opened.map_err(|error| StartError::Configuration(format!("could not open the store: {error}")))??;
         opened.run()
@@ -47,13 +52,13 @@ struct Opened {
     options: Options,
     identity: Identity,
     incarnation: u64,
-    lock: DirectoryLock,
+    lock: Arc<DirectoryLock>,
     engine: Engine<StoreMachine>,
     link: Arc<Link>,
     clock: Arc<dyn Clock>,
 }
 
-fn open(options: Options) -> Result<Opened, StartError> {
+fn open(options: Options, discard: Discard) -> Result<Opened, StartError> {
     if options.force_new_cluster {
         return Err(StartError::Configuration(
             "--force-new-cluster is not supported by this version: start the member without it".to_owned(),
@@ -65,14 +70,18 @@ fn open(options: Options) -> Result<Opened, StartError> {
         disk.create_dir_all(dir).map_err(|source| StartError::Io { action: "make", path: dir.to_owned(), source })
     };
     make(&member_dir)?;
-    let lock = lock(&options.data_dir, &member_dir)?;
+    let lock = Arc::new(lock(&options.data_dir, &member_dir)?);
     let identity = identify(&*disk, &options, &member_dir)?;
     let log_dir = options.wal_dir.clone().unwrap_or_else(|| member_dir.join("wal"));
     make(&log_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(RealClock::default());
     let log_identity = LogIdentity { cluster_id: identity.cluster_id, member_id: identity.member_id };
     let (log, mut recovered) = Log::open(disk.clone(), &log_dir, log_identity, LogOptions::default())?;
-    let (machine, link, incarnation) = open_state(disk, &options, &identity, &member_dir.join("state"))?;
+    let (machine, link, incarnation) = {
+        let state = StateDir::open(disk, &member_dir.join("state"), lock.clone());
+        let state = state.map_err(|source| StartError::Io { action: "open", path: member_dir.clone(), source })?;
+        open_state(state, &options, &identity, discard)?
+    };
     let mut engine = Engine::new(NodeId(identity.member_id), log, settings(&options), clock.now());
     let start = GroupStart { group: GROUP, configuration: identity.configuration(), seed: entropy() };
     engine.add_group(start, recovered.remove(&GROUP), machine)?;
@@ -80,7 +89,17 @@ fn open(options: Options) -> Result<Opened, StartError> {
 }
 
 fn lock(data_dir: &Path, member_dir: &Path) -> Result<DirectoryLock, StartError> {
-    DirectoryLock::acquire(member_dir).map_err(|source| {
+    // A store of this very process that has just stopped holds the lock until its last reader is gone.
+    let own = |dir: &Path| DirectoryLock::holder(dir) == Some(std::process::id());
+    let mut attempt = DirectoryLock::acquire(member_dir);
+    for _ in 0..LOCK_ATTEMPTS {
+        if attempt.is_ok() || !own(member_dir) {
+            break;
+        }
+        std::thread::sleep(LOCK_PAUSE);
+        attempt = DirectoryLock::acquire(member_dir);
+    }
+    attempt.map_err(|source| {
         if source.kind() != std::io::ErrorKind::WouldBlock {
             return StartError::Io { action: "lock", path: member_dir.to_owned(), source };
         }
@@ -109,13 +128,12 @@ fn identify(disk: &dyn Disk, options: &Options, member_dir: &Path) -> Result<Ide
 }
 
 fn open_state(
-    disk: Arc<dyn Disk>,
+    state: StateDir,
     options: &Options,
     identity: &Identity,
-    dir: &Path,
+    discard: Discard,
 ) -> Result<(StoreMachine, Arc<Link>, u64), StartError> {
-    let io = |source| StartError::Io { action: "open", path: PathBuf::from(dir), source };
-    let state = StateDir::open(disk, dir).map_err(io)?;
+    let io = |source| StartError::Io { action: "open", path: state.current(), source };
     let kv_options = KvOptions::default();
     let kv = Kv::open(state.open_current().map_err(io)?, kv_options)?;
     let incarnation = entropy();
@@ -126,6 +144,7 @@ fn open_state(
         kv: kv_options,
         election_timeout: options.election_timeout,
         request_timeout: request_timeout(options),
+        discard,
     };
     let machine = StoreMachine::new(machine_options, kv, link.clone()).map_err(EngineError::from)?;
     Ok((machine, link, incarnation))
@@ -149,6 +168,7 @@ fn settings(options: &Options) -> Settings {
             ..RaftSettings::default()
         },
         trailing_entries: options.trailing_entries,
+        parked_patience: request_timeout(options),
         ..Settings::default()
     }
 }

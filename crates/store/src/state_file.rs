@@ -4,31 +4,34 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kontiki_world::{Disk, File, OpenMode};
+use kontiki_world::{DirectoryLock, Disk, File, OpenMode};
 
-/// A file that redb keeps its pages in.
+/// A file that redb keeps its pages in. As long as it is open, so is the lock of its directory: redb writes when it closes.
 #[derive(Debug)]
-pub struct StateFile(Arc<dyn File>);
+pub struct StateFile {
+    file: Arc<dyn File>,
+    _lock: Arc<DirectoryLock>,
+}
 
 impl redb::StorageBackend for StateFile {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.file.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
+        self.file.read_exact_at(out, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
+        self.file.write_all_at(data, offset)
     }
 }
 
@@ -37,6 +40,7 @@ impl redb::StorageBackend for StateFile {
 pub struct StateDir {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    lock: Arc<DirectoryLock>,
 }
 
 impl StateDir {
@@ -44,15 +48,19 @@ impl StateDir {
     ///
     /// # Errors
     /// As the operating system's.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> io::Result<StateDir> {
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, lock: Arc<DirectoryLock>) -> io::Result<StateDir> {
         disk.create_dir_all(dir)?;
-        Ok(StateDir { disk, dir: dir.to_owned() })
+        Ok(StateDir { disk, dir: dir.to_owned(), lock })
     }
 
     /// Path of the file in force.
     #[must_use]
     pub fn current(&self) -> PathBuf {
         self.dir.join("state.redb")
+    }
+
+    fn file(&self, file: Arc<dyn File>) -> StateFile {
+        StateFile { file, _lock: self.lock.clone() }
     }
 
     fn incoming(&self) -> PathBuf {
@@ -69,7 +77,7 @@ impl StateDir {
         }
         let file = self.disk.open(&self.current(), OpenMode::ExistingOrNew)?;
         self.disk.sync_dir(&self.dir)?;
-        Ok(StateFile(file))
+        Ok(self.file(file))
     }
 
     /// An empty file to receive a snapshot into.
@@ -80,7 +88,7 @@ impl StateDir {
         if self.disk.exists(&self.incoming())? {
             self.disk.remove(&self.incoming())?;
         }
-        self.disk.open(&self.incoming(), OpenMode::New).map(StateFile)
+        self.disk.open(&self.incoming(), OpenMode::New).map(|file| self.file(file))
     }
 
     /// Puts the received file in force, durably, and opens it.
@@ -90,6 +98,6 @@ impl StateDir {
     pub fn install_incoming(&self) -> io::Result<StateFile> {
         self.disk.rename(&self.incoming(), &self.current())?;
         self.disk.sync_dir(&self.dir)?;
-        self.disk.open(&self.current(), OpenMode::Existing).map(StateFile)
+        self.disk.open(&self.current(), OpenMode::Existing).map(|file| self.file(file))
     }
 }

@@ -1,7 +1,7 @@
 //! The handle: what the front door calls.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ use crate::watch::WatchStream;
 const LEASE_TTL_MAX: i64 = 9_000_000_000;
 /// Most proposals that may wait here.
 const PENDING_MAX: usize = 50_000;
+/// Most bytes of proposals that may wait here.
+const PENDING_BYTES_MAX: u64 = 256 << 20;
 /// How often a question is put again while no leader answers.
 const CALL_AGAIN: Duration = Duration::from_millis(100);
 
@@ -54,7 +56,7 @@ pub(crate) struct Running {
     pub runtime: Runtime<StoreMachine>,
     pub tasks: Vec<JoinHandle<()>>,
     /// Held as long as the store may write.
-    pub _lock: DirectoryLock,
+    pub _lock: Arc<DirectoryLock>,
 }
 
 /// A member's store. Cheap to clone; all clones are the same store.
@@ -85,7 +87,8 @@ impl Store {
         if encoded.len() > parts.request_bytes_max {
             return Err(StoreError::RequestTooLarge);
         }
-        if parts.link.pending() >= PENDING_MAX {
+        let waiting = Waiting::begin(&parts.link.pending_bytes, encoded.len() as u64);
+        if parts.link.pending() >= PENDING_MAX || waiting.total > PENDING_BYTES_MAX {
             return Err(StoreError::TooManyRequests);
         }
         let token = parts.link.token();
@@ -111,6 +114,9 @@ impl Store {
         }
         let reader = parts.link.reader();
         let cost = i64::try_from(kontiki_kv::cost(command)).unwrap_or(i64::MAX);
+        if cost == 0 {
+            return Ok(()); // a transaction that only deletes: it frees space
+        }
         if i64::try_from(reader.size().0).unwrap_or(i64::MAX).saturating_add(cost) < parts.quota {
             return Ok(());
         }
@@ -397,6 +403,26 @@ impl Store {
         }
         self.0.link.stop();
         self.0.transport.shutdown();
+    }
+}
+
+/// A proposal's bytes, counted as long as somebody waits for it.
+struct Waiting<'a> {
+    counter: &'a AtomicU64,
+    bytes: u64,
+    /// With those of all others that wait.
+    total: u64,
+}
+
+impl Waiting<'_> {
+    fn begin(counter: &AtomicU64, bytes: u64) -> Waiting<'_> {
+        Waiting { counter, bytes, total: counter.fetch_add(bytes, Relaxed) + bytes }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(self.bytes, Relaxed);
     }
 }
 

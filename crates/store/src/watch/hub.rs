@@ -11,6 +11,9 @@ use super::index::{Index, Synced, WatchName};
 use super::stream::Queue;
 use super::{SharedEvent, Wish};
 
+/// Events that wait to be distributed, at most. Beyond that the watches are served from storage.
+const INBOUND_EVENTS_MAX: usize = 65_536;
+
 /// Where events go through.
 #[derive(Debug)]
 pub struct Hub {
@@ -25,6 +28,10 @@ pub struct Hub {
 #[derive(Debug)]
 struct Inbound {
     revisions: Vec<(i64, Vec<Event>)>,
+    /// How many events these are.
+    events: usize,
+    /// Too many came in to be kept: from this revision on, watches read storage.
+    overflowed: Option<i64>,
     /// Last revision published.
     published: i64,
 }
@@ -34,7 +41,7 @@ impl Hub {
     pub fn new(revision: i64) -> Hub {
         Hub {
             index: Mutex::default(),
-            inbound: Mutex::new(Inbound { revisions: Vec::new(), published: revision }),
+            inbound: Mutex::new(Inbound { revisions: Vec::new(), events: 0, overflowed: None, published: revision }),
             wake: Notify::new(),
             watches: AtomicUsize::new(0),
         }
@@ -52,8 +59,14 @@ impl Hub {
     pub fn publish(&self, revision: i64, events: Vec<Event>) {
         let mut inbound = self.inbound();
         inbound.published = revision;
-        if !events.is_empty() && self.watches.load(Ordering::SeqCst) > 0 {
-            inbound.revisions.push((revision, events));
+        if events.is_empty() || inbound.overflowed.is_some() || self.watches.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        inbound.events += events.len();
+        inbound.revisions.push((revision, events));
+        if inbound.events > INBOUND_EVENTS_MAX {
+            inbound.overflowed = inbound.revisions.first().map(|(first, _)| *first);
+            inbound.revisions.clear();
         }
     }
 
@@ -75,7 +88,14 @@ impl Hub {
     /// Takes what is published and puts it into the streams' queues, under the index's lock, so that nobody joins or asks
     /// for progress in between.
     fn distribute(&self, index: &mut Index) {
-        let revisions = std::mem::take(&mut self.inbound().revisions);
+        let (revisions, overflowed) = {
+            let mut inbound = self.inbound();
+            inbound.events = 0;
+            (std::mem::take(&mut inbound.revisions), inbound.overflowed.take())
+        };
+        if let Some(from) = overflowed {
+            Hub::resume_all(index, from);
+        }
         for (revision, events) in revisions {
             let events: Vec<SharedEvent> = events.into_iter().map(Arc::new).collect();
             let mut slow: Vec<WatchName> = Vec::new();
@@ -126,7 +146,8 @@ impl Hub {
     pub fn join(&self, name: WatchName, wish: &Wish, from: i64, reader: &Reader, queue: &Arc<Queue>) -> bool {
         let mut index = self.index();
         // Whatever is applied after this moment is published after it, and distributed once the lock is free.
-        let joins = from > reader.revision();
+        // A reader from before a snapshot was installed knows less than was published.
+        let joins = from > reader.revision() && from > self.inbound().published;
         if joins {
             index.insert(name, Synced { wish: wish.clone(), from, queue: queue.clone() });
         }
@@ -150,7 +171,7 @@ impl Hub {
         let published = loop {
             self.distribute(&mut index);
             let inbound = self.inbound();
-            if inbound.revisions.is_empty() {
+            if inbound.revisions.is_empty() && inbound.overflowed.is_none() {
                 break inbound.published;
             }
         };
@@ -163,11 +184,15 @@ impl Hub {
         let mut index = self.index();
         self.distribute(&mut index);
         let published = std::mem::replace(&mut self.inbound().published, revision);
+        Hub::resume_all(&mut index, published + 1);
+    }
+
+    /// Every watch reads on from storage, from this revision on.
+    fn resume_all(index: &mut Index, from: i64) {
         for name in index.names() {
             if let Some(watch) = index.remove(name) {
-                watch.queue.push_resume(name.1, watch.from.max(published + 1), watch.wish);
+                watch.queue.push_resume(name.1, watch.from.max(from), watch.wish);
             }
         }
-        assert!(index.is_empty(), "every watch reads on from storage");
     }
 }

@@ -73,10 +73,6 @@ impl Index {
         self.watches.range((stream, i64::MIN)..=(stream, i64::MAX)).map(|((_, id), watch)| (*id, watch))
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.watches.is_empty()
-    }
-
     pub fn names(&self) -> Vec<WatchName> {
         self.watches.keys().copied().collect()
     }

@@ -86,6 +86,22 @@ impl Queue {
         self.push(Item::Resume { watch_id, from, wish });
     }
 
+    /// Tells progress of the stream as a whole. One that still waits behind everything else is brought up to date.
+    fn push_progress(&self, revision: i64) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Item::Response(last)) = waiting.items.back_mut()
+            && last.watch_id == -1
+            && last.kind == WatchKind::Progress
+        {
+            last.revision = revision;
+            return;
+        }
+        let kind = WatchKind::Progress;
+        waiting.items.push_back(Item::Response(WatchResponse { watch_id: -1, revision, prev_kv: false, kind }));
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
     fn take(&self) -> VecDeque<Item> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.events = 0;
@@ -221,6 +237,10 @@ impl WatchStream {
 
     fn forget(&mut self, watch_id: i64) {
         self.link.hub.leave((self.number, watch_id));
+        // A resumption that still waits is this watch's, not that of a later one of the same identity.
+        let stays = |item: &Item| !matches!(item, Item::Resume { watch_id: of, .. } if *of == watch_id);
+        self.ready.retain(stays);
+        self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).items.retain(stays);
         if self.unsynced.remove(&watch_id).is_some() {
             self.link.counters.slow_watchers.fetch_sub(1, Relaxed);
         }
@@ -241,8 +261,7 @@ impl WatchStream {
         self.link.hub.progress(self.number, |revision, synced| {
             let all = live > 0 && synced.len() == live && synced.iter().all(|(_, from)| *from <= revision + 1);
             if all {
-                let kind = WatchKind::Progress;
-                queue.push(Item::Response(WatchResponse { watch_id: -1, revision, prev_kv: false, kind }));
+                queue.push_progress(revision);
             }
         });
     }
