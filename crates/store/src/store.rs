@@ -28,6 +28,8 @@ const LEASE_TTL_MAX: i64 = 9_000_000_000;
 const PENDING_MAX: usize = 50_000;
 /// Most bytes of proposals that may wait here.
 const PENDING_BYTES_MAX: u64 = 256 << 20;
+/// How often a member that stops looks whether anyone is left to hand over to.
+const HAND_OVER_POLL: Duration = Duration::from_millis(20);
 /// How often a question is put again while no leader answers.
 const CALL_AGAIN: Duration = Duration::from_millis(100);
 
@@ -381,14 +383,27 @@ impl Store {
         }
     }
 
+    /// Gives leadership to another member, unless there is none that could take it.
+    async fn hand_over(&self) {
+        let alone = async {
+            while self.0.transport.statistics().values().any(|peer| peer.connected) {
+                tokio::time::sleep(HAND_OVER_POLL).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = alone => {}
+            moved = self.move_leader(None) => if let Err(error) = moved {
+                tracing::warn!(%error, "could not hand leadership over before stopping");
+            },
+        }
+    }
+
     /// Stops: hands leadership over if this member leads, then ends threads and connections. Everything acknowledged is
     /// durable already.
     pub async fn stop(&self) {
-        if self.0.identity.members.len() > 1
-            && self.0.link.leadership.borrow().is_leader
-            && let Err(error) = self.move_leader(None).await
-        {
-            tracing::warn!(%error, "could not hand leadership over before stopping");
+        if self.0.link.leadership.borrow().is_leader {
+            self.hand_over().await;
         }
         self.0.inbox.close();
         let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner).take();
