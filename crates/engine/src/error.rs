@@ -17,7 +17,8 @@ pub enum EngineError {
     /// Entries between checkpoint and log are missing.
     #[error(
         "group {group}: the checkpoint ends at entry {checkpoint}, but the log begins behind entry {log}: entries between \
-         them are missing; restore this member's data directory, or remove it and let the member join anew"
+         them are missing; restore this member's data directory from a backup; replacing a member needs membership \
+         changes, which this version does not have yet"
     )]
     Hole {
         /// The group.
@@ -30,7 +31,8 @@ pub enum EngineError {
     /// The log of a group with a checkpoint is gone.
     #[error(
         "group {group}: there is a checkpoint at entry {checkpoint}, but the log knows nothing of the group: it was moved, \
-         emptied or is another one (--wal-dir); put it back, or remove this member's data and let it join anew"
+         emptied or is another one (--wal-dir); put it back, or restore this member's data directory from a backup; \
+         replacing a member needs membership changes, which this version does not have yet"
     )]
     LogLost {
         /// The group.

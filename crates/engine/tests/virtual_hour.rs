@@ -116,7 +116,8 @@ fn a_leader_that_crashes_is_replaced_within_tens_of_milliseconds() {
         }
         worst = worst.max(cluster.now - begin);
     }
-    assert!(worst < Duration::from_millis(300), "{worst:?}");
+    println!("worst of 20 seeds: {worst:?}");
+    assert!(worst < Duration::from_millis(100), "{worst:?}");
 }
 
 #[test]
