@@ -55,7 +55,7 @@ pub fn check(api: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{} is not what the .proto files say ({}); run\n  cargo run -p xtask --features codegen -- codegen",
+        "{} is not what the .proto files say ({}); run\n  cargo xtask codegen",
         folder.display(),
         stale.join(", ")
     ))

@@ -41,7 +41,7 @@ fn codegen(check: bool) -> Result<(), String> {
     let flag = if check { " --check" } else { "" };
     Err(format!(
         "the code generators are left out of plain builds because they are heavy; to write {} run\n  \
-         cargo run -p xtask --features codegen -- codegen{flag}",
+         cargo xtask codegen{flag}",
         api.join("src/generated").display(),
     ))
 }

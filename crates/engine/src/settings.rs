@@ -42,7 +42,7 @@ impl Default for Settings {
         Settings {
             tick: Duration::from_millis(10),
             raft: RaftSettings { election_timeout_ticks: 100, heartbeat_interval_ticks: 10, ..RaftSettings::default() },
-            checkpoint_bytes: 32 << 20,
+            checkpoint_bytes: 48 << 20,
             trailing_entries: 5_000,
             trailing_bytes: 16 << 20,
             follower_bytes_max: 128 << 20,

@@ -25,7 +25,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { cache_bytes: 32 << 20, quota_bytes: 2 << 30 }
+        Options { cache_bytes: 64 << 20, quota_bytes: 2 << 30 }
     }
 }
 

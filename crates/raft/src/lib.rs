@@ -2,9 +2,9 @@
 //!
 //! This crate decides what may be committed, and nothing else. It has no clock, no source of chance, no thread, no
 //! socket, no file and no payload: a [`Node`] is a value that takes an [`Input`] and says what is to be done as a list
-//! of [`Effect`]s. Whoever owns the node, its *driver*, moves the bytes. The same node runs in the server, in the
-//! simulator and on a page that explains Raft. References such as §3.4 are to Ongaro's dissertation, *Consensus:
-//! Bridging Theory and Practice*; `bug C17` and the like are to the project's catalogue of bugs that others had.
+//! of [`Effect`]s. Whoever owns the node, its *driver*, moves the bytes: the engine does in the server, and in the tests
+//! a cluster in one thread. References such as §3.4 are to Ongaro's dissertation, *Consensus: Bridging Theory and
+//! Practice*; `bug C17` and the like are to `docs/raft-bugs.md`, which tells what others got wrong.
 //!
 //! # Elections
 //!

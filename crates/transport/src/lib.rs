@@ -1,8 +1,8 @@
 //! Peer connections: what members say to each other, and the sockets on which they say it.
 //!
 //! The crate has two halves. The *codec* ([`Frame`], [`encode`], [`decode`], [`split_frame`]) is pure: bytes in, values
-//! out, no clock and no socket; the simulator uses it as it is. The *connections* ([`Transport`]) are a few tokio tasks
-//! around real sockets. Nothing here knows what a group decides or what a payload means.
+//! out, no clock and no socket. The *connections* ([`Transport`]) are a few tokio tasks around real sockets. Nothing here
+//! knows what a group decides or what a payload means.
 //!
 //! # Connections
 //!
