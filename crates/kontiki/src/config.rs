@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kontiki_store::Given;
+
 use crate::flags::Settings;
 use crate::logging::LogSettings;
 
@@ -28,6 +30,8 @@ pub struct InitialMember {
 pub struct ServerConfig {
     /// Name of this member.
     pub name: String,
+    /// Which flags of the first start were given.
+    pub given: Given,
     /// Where it keeps its data.
     pub data_dir: PathBuf,
     /// Where it keeps its log, if elsewhere.
@@ -152,6 +156,8 @@ impl ServerConfig {
         if name.is_empty() {
             return Err(value_error("name", "must not be empty"));
         }
+        printable("name", &name)?;
+        printable("initial-cluster-token", settings.text("initial-cluster-token"))?;
         let (heartbeat_interval, election_timeout) = timing(settings)?;
         let data_dir = match settings.text("data-dir") {
             "" => PathBuf::from(format!("{name}.etcd")),
@@ -167,6 +173,11 @@ impl ServerConfig {
         }
         let advertise_peer = urls(settings, "initial-advertise-peer-urls")?;
         let config = ServerConfig {
+            given: Given {
+                name: settings.is_set("name"),
+                initial_cluster: settings.is_set("initial-cluster"),
+                initial_cluster_token: settings.is_set("initial-cluster-token"),
+            },
             wal_dir: Some(settings.text("wal-dir")).filter(|path| !path.is_empty()).map(PathBuf::from),
             listen_peer: urls(settings, "listen-peer-urls")?,
             listen_metrics: urls(settings, "listen-metrics-urls")?,
@@ -226,7 +237,7 @@ impl ServerConfig {
     /// The initial cluster must contain this member at the URLs that it advertises. A member that has data already
     /// remembers its cluster, so that what the flags say no longer counts.
     fn check_membership(&self) -> Result<(), ConfigError> {
-        if self.data_dir.join("member").exists() {
+        if self.data_dir.join("member/identity").exists() {
             return Ok(());
         }
         let Some(own) = self.initial_cluster.iter().find(|member| member.name == self.name) else {
@@ -250,6 +261,14 @@ impl ServerConfig {
 /// URLs, separated by commas.
 pub fn joined(urls: &[Url]) -> String {
     urls.iter().map(Url::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Names and tokens are kept as lines of text; a control character in one can only be a slip.
+fn printable(flag: &'static str, text: &str) -> Result<(), ConfigError> {
+    match text.chars().find(|character| character.is_control()) {
+        None => Ok(()),
+        Some(found) => Err(value_error(flag, format!("{text:?} contains the control character {found:?}: remove it"))),
+    }
 }
 
 fn timing(settings: &Settings) -> Result<(Duration, Duration), ConfigError> {
@@ -320,6 +339,7 @@ fn initial_cluster(settings: &Settings, name: &str, own: &[Url]) -> Result<Vec<I
             .split_once('=')
             .ok_or_else(|| value_error(flag, format!("{part:?} is not of the form name=peer-url")))?;
         let url: Url = text.parse().map_err(|problem| ConfigError::Url { flag, text: text.to_owned(), problem })?;
+        printable(flag, name)?;
         if name.is_empty() {
             return Err(value_error(flag, format!("{part:?} has no name before its =")));
         }

@@ -1,5 +1,7 @@
 //! `kontiki demo`: a whole cluster in this process, with real sockets and files, to look at and to break.
 
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -59,6 +61,10 @@ enum DemoError {
     OtherSize { path: PathBuf, found: usize },
     #[error("{path}: is not the plan of a demo ({source}); use another --data-dir", path = path.display())]
     Plan { path: PathBuf, source: serde_json::Error },
+    #[error("{path}: another demo{holder} runs in this directory; end it first, or use another --data-dir", path = path.display())]
+    Taken { path: PathBuf, holder: String },
+    #[error("member {0}")]
+    Failed(String),
     #[error("member {name}: {problem}")]
     Member { name: String, problem: String },
     #[error("the members elected no leader within {} s; their log is {log}", ELECTION_PATIENCE.as_secs(), log = log.display())]
@@ -98,6 +104,7 @@ fn start(args: &DemoArgs) -> Result<(), DemoError> {
             temporary.insert(created).path().to_owned()
         }
     };
+    let _taken = take(&directory)?;
     let log = directory.join("demo.log");
     LogSettings::to_file(log.to_string_lossy().into_owned()).start()?;
     let screen = Screen::new(args.no_tty);
@@ -107,6 +114,28 @@ fn start(args: &DemoArgs) -> Result<(), DemoError> {
         temporary.close().map_err(failed(&path, "the temporary directory cannot be removed"))?;
     }
     ended
+}
+
+/// Makes the directory this demo's own until the returned file is closed.
+fn take(directory: &Path) -> Result<File, DemoError> {
+    let path = directory.join("demo.lock");
+    let failed = |source| DemoError::Directory { path: path.clone(), problem: "cannot be locked", source };
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let holder = match file.read_to_string(&mut text) {
+                Ok(length) if length > 0 => format!(" (process {})", text.trim()),
+                _ => String::new(),
+            };
+            return Err(DemoError::Taken { path: directory.to_owned(), holder });
+        }
+    }
+    file.set_len(0).map_err(failed)?;
+    file.write_all(std::process::id().to_string().as_bytes()).map_err(failed)?;
+    Ok(file)
 }
 
 async fn play(
@@ -119,9 +148,17 @@ async fn play(
     let mut signals = Signals::listen()?;
     let plan = Plan::find(directory, args.members)?;
     let mut cluster = Cluster::start(directory, &plan).await?;
-    if timeout(ELECTION_PATIENCE, cluster.until_led()).await.is_err() {
+    let led = tokio::select! {
+        led = timeout(ELECTION_PATIENCE, cluster.until_led()) => led.map_err(|_| DemoError::NoLeader { log: log.to_owned() }),
+        failure = cluster.failed() => Err(DemoError::Failed(failure)),
+        _ = signals.next() => {
+            cluster.stop_all().await;
+            return Ok(());
+        }
+    };
+    if let Err(error) = led {
         cluster.stop_all().await;
-        return Err(DemoError::NoLeader { log: log.to_owned() });
+        return Err(error);
     }
     screen.introduce(&cluster, temporary.then_some(directory), log);
     let load = args.load.then(|| Load::start(cluster.endpoints()));
@@ -132,6 +169,11 @@ async fn play(
     loop {
         tokio::select! {
             _ = signals.next() => break,
+            failure = cluster.failed() => {
+                screen.end("a member failed; stopping …");
+                cluster.stop_all().await;
+                return Err(DemoError::Failed(failure));
+            }
             _ = status.tick() => screen.status(&cluster.summary(), load.as_ref().map(Load::rate)),
             Some(line) = commands.recv() => match Command::read(&line) {
                 Ok(Command::Quit) => break,

@@ -164,7 +164,7 @@ pub fn read(words: &[String], environment: &[(String, String)]) -> Result<Reques
         };
         match name {
             "h" | "help" => return Ok(Request::Help),
-            "version" => return Ok(Request::Version),
+            "version" | "V" => return Ok(Request::Version),
             _ => {}
         }
         let flag = find(name).ok_or_else(|| unknown(name))?;
@@ -228,7 +228,8 @@ fn find(name: &str) -> Option<&'static Flag> {
 }
 
 fn unknown(name: &str) -> FlagError {
-    let nearest = nearest::nearest(name, all().map(|flag| flag.name)).map(str::to_owned);
+    let useful = all().filter(|flag| !matches!(flag.effect, Effect::Idle(_)));
+    let nearest = nearest::nearest(name, useful.map(|flag| flag.name)).map(str::to_owned);
     FlagError::Unknown { name: name.to_owned(), nearest }
 }
 

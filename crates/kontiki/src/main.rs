@@ -12,6 +12,7 @@ mod flags;
 mod logging;
 mod member;
 mod notify;
+mod panics;
 mod server;
 mod version;
 
@@ -49,7 +50,13 @@ fn main() -> ExitCode {
     if stands_in_for_etcd {
         return server::run(&words);
     }
-    match Arguments::parse().command {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| {
+        // etcdctl ends with 1 where its command line cannot be read; the code 2 of other programs has a meaning there.
+        let of_ctl = words.first().is_some_and(|word| word == "ctl") && error.use_stderr();
+        let _ = error.print(); // nobody may be there to read it
+        std::process::exit(if of_ctl { 1 } else { error.exit_code() });
+    });
+    match arguments.command {
         Command::Server { flags } => server::run(&flags),
         Command::Demo(args) => demo::run(&args),
         Command::Ctl(args) => ctl::run(*args),

@@ -49,7 +49,7 @@ impl Member {
             });
         let door = tokio::spawn(async move {
             if let Err(error) = serving.await {
-                report.send_replace(Some(error.to_string()));
+                report.send_replace(Some(format!("clients can no longer be served: {error}")));
             }
         });
         Ok(Member { store, door, close_door, door_failed })
@@ -98,6 +98,7 @@ fn store_options(config: &ServerConfig, peer_listeners: Vec<TcpListener>) -> Opt
     };
     Options {
         name: config.name.clone(),
+        given: config.given,
         data_dir: config.data_dir.clone(),
         wal_dir: config.wal_dir.clone(),
         initial_cluster: config.initial_cluster.iter().map(initial).collect(),

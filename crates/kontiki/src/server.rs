@@ -9,7 +9,7 @@ use crate::config::{ConfigError, ServerConfig, joined};
 use crate::flags::{self, FlagError, Request};
 use crate::logging::LogError;
 use crate::member::{Member, Ports};
-use crate::{notify, version};
+use crate::{notify, panics, version};
 
 /// Why a member does not run, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ enum ServerError {
     Log(#[from] LogError),
     #[error("{0}")]
     Start(#[from] StartError),
-    #[error("the member stopped because it can no longer keep its promises: {0}")]
+    #[error("{0}")]
     Failed(String),
     #[error(transparent)]
     System(#[from] SystemError),
@@ -51,6 +51,7 @@ fn start(words: &[String]) -> Result<(), ServerError> {
             return Ok(());
         }
     };
+    panics::report();
     let config = ServerConfig::settle(&settings)?;
     config.log.start()?;
     for warning in &config.warnings {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 mod support;
 
@@ -120,4 +121,137 @@ async fn a_leader_that_is_asked_to_stop_hands_over_and_nothing_is_lost() {
 
 async fn answer_revision(cluster: &Cluster, index: usize) -> i64 {
     cluster.status(index).await.and_then(|status| status.header).map(|header| header.revision).unwrap()
+}
+
+/// A member's directory in which a value was written, and the member gone.
+async fn with_data() -> Cluster {
+    let mut cluster = Cluster::start(1, &[]).await;
+    let put = PutRequest { key: "boat".into(), value: "Fram".into(), ..PutRequest::default() };
+    cluster.kv(0).put(put).await.unwrap();
+    cluster.kill(0);
+    cluster
+}
+
+/// What a member says that must end by itself with status 1.
+async fn refusal(cluster: &mut Cluster, index: usize) -> String {
+    let status = cluster.ended(index).await;
+    let text = cluster.log(index);
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_with_data_starts_with_bare_flags() {
+    let mut cluster = with_data().await;
+    let mut flags = cluster.flags(0);
+    flags.retain(|flag| !["--initial", "--name", "--listen-peer"].iter().any(|start| flag.starts_with(start)));
+    cluster.set_flags(0, flags);
+    let port = support::free_ports(1)[0];
+    cluster.add_flag(0, format!("--listen-peer-urls=http://127.0.0.1:{port}"));
+    cluster.spawn(0);
+    cluster.wait_ready(0).await;
+    let get = RangeRequest { key: "boat".into(), ..RangeRequest::default() };
+    assert_eq!(cluster.kv(0).range(get).await.unwrap().into_inner().kvs[0].value.as_ref(), b"Fram");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_or_newer_identity_is_told_with_its_path() {
+    let mut cluster = with_data().await;
+    let path = cluster.data_dir(0).join("member/identity");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    for (wrong, expected) in [
+        (whole.replacen("token test", "token best", 1), "is damaged"),
+        (whole.replacen("identity 1", "identity 9", 1), "format 9"),
+        (String::new(), "not a Kontiki data directory"),
+    ] {
+        std::fs::write(&path, wrong).unwrap();
+        cluster.spawn(0);
+        let text = refusal(&mut cluster, 0).await;
+        assert!(text.contains(expected) && text.contains("member/identity"), "{expected}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_log_is_told_with_its_path() {
+    let mut cluster = with_data().await;
+    let log = cluster.data_dir(0).join("member/wal");
+    let entries = std::fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path());
+    let segment = entries.min().unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[20] ^= 0xff;
+    std::fs::write(&segment, bytes).unwrap();
+    cluster.spawn(0);
+    let text = refusal(&mut cluster, 0).await;
+    assert!(text.contains("is damaged at byte") && text.contains("restore this member's data directory"), "{text}");
+    assert!(text.contains(segment.to_str().unwrap()), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_state_file_is_told_in_a_line() {
+    let mut cluster = with_data().await;
+    let state = cluster.data_dir(0).join("member/state/state.redb");
+    let mut bytes = std::fs::read(&state).unwrap();
+    bytes[..64].fill(0x5a);
+    std::fs::write(&state, bytes).unwrap();
+    cluster.spawn(0);
+    let _ = cluster.ended(0).await;
+    let text = cluster.log(0);
+    assert!(text.contains("state.redb") || text.contains("damaged state file"), "{text}");
+    assert!(text.contains("backup") && !text.contains("panicked"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_disagree_on_their_cluster_say_so_and_can_be_corrected() {
+    for wrong in ["--initial-cluster-token=other", "list"] {
+        let mut cluster = Cluster::prepare(2, &[]);
+        let right = cluster.flags(1);
+        let flag = match wrong {
+            "list" => {
+                let list = right.iter().find(|flag| flag.starts_with("--initial-cluster=")).unwrap();
+                format!("{list},m2=http://127.0.0.1:{}", support::free_ports(1)[0])
+            }
+            token => token.to_owned(),
+        };
+        cluster.add_flag(1, flag);
+        (0..2).for_each(|index| cluster.spawn(index));
+        // Whoever is refused first ends, and leaves the other without anyone to be refused by.
+        let deadline = Instant::now() + support::PATIENCE;
+        let first = loop {
+            if let Some(index) = (0..2).find(|index| cluster.exited(*index).is_some()) {
+                break index;
+            }
+            assert!(Instant::now() < deadline, "nobody is refused: {}{}", cluster.log(0), cluster.log(1));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let text = refusal(&mut cluster, first).await;
+        assert!(text.contains("the members do not agree on their cluster"), "{text}");
+        assert!(text.contains("cluster id mismatch"), "{text}");
+        cluster.kill(1 - first);
+        cluster.set_flags(1, right);
+        (0..2).for_each(|index| cluster.spawn(index));
+        cluster.wait_ready(1).await;
+        assert!(cluster.log(1).contains("came to nothing"), "{}", cluster.log(1));
+    }
+}
+
+#[test]
+fn a_command_line_that_ctl_cannot_read_ends_it_with_etcdctls_codes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (status, _, error) = run(directory.path(), &["ctl", "--no-such-flag", "get", "a"]);
+    assert_eq!(status.code(), Some(1), "{error}");
+    let (status, _, error) = run(directory.path(), &["ctl", "put", "key"]);
+    assert_eq!(status.code(), Some(128), "{error}");
+    assert!(error.contains("the input is empty"), "{error}");
+}
+
+#[test]
+fn a_second_demo_in_the_same_directory_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let held = std::fs::File::create(directory.path().join("demo.lock")).unwrap();
+    held.lock().unwrap();
+    let data_dir = format!("--data-dir={}", directory.path().display());
+    let (status, _, error) = run(directory.path(), &["demo", "--no-tty", &data_dir]);
+    assert_eq!(status.code(), Some(1));
+    assert!(error.contains("another demo"), "{error}");
 }

@@ -54,7 +54,10 @@ pub enum OperationError {
 #[derive(Debug, thiserror::Error)]
 pub enum KvError {
     /// The state file could not be opened.
-    #[error("cannot open the state file: {source}; if it is damaged, remove this member's data and let it rejoin")]
+    #[error(
+        "cannot open the state file: {source}; if it is damaged, restore this member's data directory from a backup; \
+         replacing a member needs membership changes, which this version does not have yet"
+    )]
     Open {
         /// What the storage library said.
         source: Box<redb::Error>,
@@ -68,7 +71,11 @@ pub enum KvError {
         source: Box<redb::Error>,
     },
     /// A row is not what this program writes.
-    #[error("table `{}` of the state file holds a damaged row ({what}); remove this member's data and let it rejoin", table.name())]
+    #[error(
+        "table `{}` of the state file holds a damaged row ({what}); restore this member's data directory from a backup; \
+         replacing a member needs membership changes, which this version does not have yet",
+        table.name()
+    )]
     Damaged {
         /// Where.
         table: Table,

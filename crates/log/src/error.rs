@@ -36,7 +36,8 @@ pub enum LogError {
     /// Bytes that were durable are not what was written.
     #[error(
         "log: {} is damaged at byte {offset}: {damage}; \
-         keep a copy, then remove this member's data and let it rejoin, or restore the file",
+         restore this member's data directory from a backup; replacing a member needs membership changes, which this version \
+         does not have yet",
         .file.display()
     )]
     Damaged {

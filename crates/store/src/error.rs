@@ -54,9 +54,26 @@ pub enum StartError {
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] kontiki_log::LogError),
+    /// A member that has lived comes without its log.
+    #[error(
+        "the log of this member is missing: {dir} says that it has taken part in its cluster, but {log} holds no log; put \
+         the log back, or correct --wal-dir. Without it this member must not come back, because it could vote twice; \
+         replacing a member needs membership changes, which this version does not have yet"
+    )]
+    LogMissing {
+        /// The member's directory.
+        dir: PathBuf,
+        /// Where the log should be.
+        log: PathBuf,
+    },
     /// The state cannot be opened.
-    #[error(transparent)]
-    Kv(#[from] kontiki_kv::KvError),
+    #[error("{path}: {source}")]
+    Kv {
+        /// The state file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: kontiki_kv::KvError,
+    },
     /// The engine cannot start.
     #[error(transparent)]
     Engine(#[from] kontiki_engine::EngineError),

@@ -70,11 +70,14 @@ impl Identity {
     /// # Errors
     /// Where `--initial-cluster` does not name this member, or names one twice.
     pub fn of(options: &Options) -> Result<Identity, StartError> {
-        let mut members: Vec<FirstMember> = options
-            .initial_cluster
+        Identity::founded(&options.name, &options.initial_cluster, &options.initial_cluster_token)
+    }
+
+    fn founded(own: &str, initial: &[InitialMember], token: &str) -> Result<Identity, StartError> {
+        let mut members: Vec<FirstMember> = initial
             .iter()
             .map(|InitialMember { name, peer_urls }| FirstMember {
-                id: member_id(peer_urls, &options.initial_cluster_token),
+                id: member_id(peer_urls, token),
                 name: name.clone(),
                 peer_urls: peer_urls.clone(),
             })
@@ -86,21 +89,19 @@ impl Identity {
                 pair[0].name, pair[1].name
             )));
         }
-        let Some(own) = members.iter().find(|member| member.name == options.name) else {
+        let Some(member) = members.iter().find(|member| member.name == own) else {
             return Err(StartError::Configuration(format!(
-                "--initial-cluster does not name this member: --name is {:?}, the list has {:?}; add \
-                 {}=<its peer URL> to the list or correct --name",
-                options.name,
+                "--initial-cluster does not name this member: --name is {own:?}, the list has {:?}; add \
+                 {own}=<its peer URL> to the list or correct --name",
                 members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(),
-                options.name
             )));
         };
         Ok(Identity {
             cluster_id: cluster_id(&members),
-            member_id: own.id,
-            name: options.name.clone(),
-            token: options.initial_cluster_token.clone(),
-            members: members.clone(),
+            member_id: member.id,
+            name: own.to_owned(),
+            token: token.to_owned(),
+            members,
         })
     }
 
@@ -163,7 +164,12 @@ impl Identity {
                         name: parts.next().unwrap_or_default().to_owned(),
                     });
                 }
-                _ => return Err(damaged()),
+                _ => {
+                    return Err(format!(
+                        "the identity file has a line that this version does not know ({word:?}); start the member with \
+                         the version that wrote it"
+                    ));
+                }
             }
         }
         Ok(identity)
@@ -194,7 +200,7 @@ impl Identity {
         write().map_err(|source| StartError::Io { action: "write", path: path.to_owned(), source })
     }
 
-    /// Compares what the data directory says with what the flags say.
+    /// Compares what the data directory says with what those flags say that were given.
     ///
     /// # Errors
     /// Where the directory is another member's or another cluster's.
@@ -202,7 +208,7 @@ impl Identity {
         let foreign = |found: String, expected: String, advice| {
             Err(StartError::Foreign { dir: options.data_dir.clone(), found, expected, advice })
         };
-        if self.name != options.name {
+        if options.given.name && self.name != options.name {
             return foreign(
                 format!("member {:?} ({:x})", self.name, self.member_id),
                 format!("member {:?}", options.name),
@@ -212,14 +218,17 @@ impl Identity {
         if !options.new_cluster {
             return Ok(()); // as etcd: the flags of the first start do not count any more
         }
-        if self.token != options.initial_cluster_token {
+        if options.given.initial_cluster_token && self.token != options.initial_cluster_token {
             return foreign(
                 format!("a cluster with the token {:?} (cluster id {:x})", self.token, self.cluster_id),
                 format!("part of one with the token {:?}", options.initial_cluster_token),
                 "correct --initial-cluster-token, or use another --data-dir for the other cluster",
             );
         }
-        let flags = Identity::of(options)?;
+        if !options.given.initial_cluster {
+            return Ok(());
+        }
+        let flags = Identity::founded(&self.name, &options.initial_cluster, &self.token)?;
         if flags.cluster_id != self.cluster_id {
             return foreign(
                 format!("cluster {:x}", self.cluster_id),
@@ -235,4 +244,18 @@ fn checksum(body: &str) -> String {
     let mut hash = Sha1::new();
     hash.update(body);
     format!("sha1 {:016x}", first_eight(hash.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_later_version_is_told_from_damage() {
+        let body = format!("{FORMAT}\nname m0\nfuture 1");
+        let unknown = Identity::parse(&format!("{body}\n{}\n", checksum(&body))).unwrap_err();
+        assert!(unknown.contains("\"future\"") && unknown.contains("does not know"), "{unknown}");
+        let damaged = Identity::parse(&format!("{body}\nsha1 0\n")).unwrap_err();
+        assert!(damaged.contains("is damaged"), "{damaged}");
+    }
 }

@@ -9,6 +9,7 @@
 //! replayed entry answers nobody.
 
 mod calls;
+mod claim;
 mod error;
 mod identity;
 mod lease_clock;
@@ -23,7 +24,7 @@ mod watch;
 
 pub use error::{StartError, StoreError};
 pub use link::Applied;
-pub use options::{InitialMember, Options, QUOTA_BYTES_DEFAULT};
+pub use options::{Given, InitialMember, Options, QUOTA_BYTES_DEFAULT};
 pub use status::{HistogramSnapshot, Leadership, PeerStatistics, Statistics, Status};
 pub use store::{LeaseTimeToLive, Store};
 pub use watch::{SharedEvent, WatchCreate, WatchKind, WatchResponse, WatchStream};

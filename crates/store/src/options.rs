@@ -9,6 +9,8 @@ use std::time::Duration;
 pub struct Options {
     /// `--name`.
     pub name: String,
+    /// Which of the flags that name a member and its cluster were really given.
+    pub given: Given,
     /// `--data-dir`; holds `member/`.
     pub data_dir: PathBuf,
     /// `--wal-dir`; the log's place, `member/wal` in the data directory where none is given.
@@ -41,6 +43,18 @@ pub struct Options {
     pub progress_notify_interval: Duration,
     /// `--max-request-bytes`.
     pub request_bytes_max: usize,
+}
+
+/// Which flags were given rather than left at their defaults. On existing data only those are compared with it: a member
+/// may be started again with bare flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// `--name`.
+    pub name: bool,
+    /// `--initial-cluster`.
+    pub initial_cluster: bool,
+    /// `--initial-cluster-token`.
+    pub initial_cluster_token: bool,
 }
 
 /// One member of `--initial-cluster`.

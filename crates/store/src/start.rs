@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use kontiki_engine::{Engine, EngineError, Event, GroupStart, Inbox, Runtime, Settings, Timings};
 use kontiki_kv::{Kv, Options as KvOptions};
-use kontiki_log::{Identity as LogIdentity, Log, Options as LogOptions};
+use kontiki_log::{Log, Options as LogOptions};
 use kontiki_raft::{NodeId, Settings as RaftSettings};
 use kontiki_transport::{Identity as PeerIdentity, Options as TransportOptions, Received, Transport};
 use kontiki_world::{Clock, DirectoryLock, Disk, RealClock, RealDisk, entropy};
 use tokio::sync::watch;
 
+use crate::claim::{self, Mark, Places};
 use crate::error::StartError;
 use crate::identity::Identity;
 use crate::link::Link;
@@ -53,6 +54,7 @@ struct Opened {
     identity: Identity,
     incarnation: u64,
     lock: Arc<DirectoryLock>,
+    mark: Option<Mark>,
     engine: Engine<StoreMachine>,
     link: Arc<Link>,
     clock: Arc<dyn Clock>,
@@ -65,27 +67,28 @@ fn open(options: Options, discard: Discard) -> Result<Opened, StartError> {
         ));
     }
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let member_dir = options.data_dir.join("member");
-    let make = |dir: &Path| {
-        disk.create_dir_all(dir).map_err(|source| StartError::Io { action: "make", path: dir.to_owned(), source })
+    let places = Places::of(&options);
+    let io = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| StartError::Io { action, path, source }
     };
-    make(&member_dir)?;
-    let lock = Arc::new(lock(&options.data_dir, &member_dir)?);
-    let identity = identify(&*disk, &options, &member_dir)?;
-    let log_dir = options.wal_dir.clone().unwrap_or_else(|| member_dir.join("wal"));
-    make(&log_dir)?;
+    if !disk.exists(&places.identity).map_err(io("look for", &places.identity))? {
+        claim::first(&options)?; // before anything is made
+    }
+    disk.create_dir_all(&places.member).map_err(io("make", &places.member))?;
+    let lock = Arc::new(lock(&options.data_dir, &places.member)?);
+    let identity = claim::identify(&disk, &options, &places, &lock)?;
+    disk.create_dir_all(&places.log).map_err(io("make", &places.log))?;
     let clock: Arc<dyn Clock> = Arc::new(RealClock::default());
-    let log_identity = LogIdentity { cluster_id: identity.cluster_id, member_id: identity.member_id };
-    let (log, mut recovered) = Log::open(disk.clone(), &log_dir, log_identity, LogOptions::default())?;
-    let (machine, link, incarnation) = {
-        let state = StateDir::open(disk, &member_dir.join("state"), lock.clone());
-        let state = state.map_err(|source| StartError::Io { action: "open", path: member_dir.clone(), source })?;
-        open_state(state, &options, &identity, discard)?
-    };
+    let log_options = LogOptions::default();
+    let (log, mut recovered) = Log::open(disk.clone(), &places.log, claim::log_identity(&identity), log_options)?;
+    let mark = claim::check_log(&disk, &places, recovered.is_empty(), &lock)?;
+    let state = StateDir::open(disk, &places.state, lock.clone()).map_err(io("open", &places.state))?;
+    let (machine, link, incarnation) = open_state(state, &options, &identity, discard)?;
     let mut engine = Engine::new(NodeId(identity.member_id), log, settings(&options), clock.now());
     let start = GroupStart { group: GROUP, configuration: identity.configuration(), seed: entropy() };
     engine.add_group(start, recovered.remove(&GROUP), machine)?;
-    Ok(Opened { options, identity, incarnation, lock, engine, link, clock })
+    Ok(Opened { options, identity, incarnation, lock, mark, engine, link, clock })
 }
 
 fn lock(data_dir: &Path, member_dir: &Path) -> Result<DirectoryLock, StartError> {
@@ -108,25 +111,6 @@ fn lock(data_dir: &Path, member_dir: &Path) -> Result<DirectoryLock, StartError>
     })
 }
 
-/// Reads whose directory this is, or makes it this member's.
-fn identify(disk: &dyn Disk, options: &Options, member_dir: &Path) -> Result<Identity, StartError> {
-    let path = member_dir.join("identity");
-    if let Some(identity) = Identity::read(disk, &path)? {
-        identity.check(options)?;
-        return Ok(identity);
-    }
-    if !options.new_cluster {
-        return Err(StartError::Configuration(format!(
-            "the data directory {} is new, and --initial-cluster-state is \"existing\": joining a running cluster is not \
-             supported by this version; to start a new cluster give --initial-cluster-state new",
-            options.data_dir.display()
-        )));
-    }
-    let identity = Identity::of(options)?;
-    identity.write(disk, member_dir, &path)?;
-    Ok(identity)
-}
-
 fn open_state(
     state: StateDir,
     options: &Options,
@@ -135,7 +119,8 @@ fn open_state(
 ) -> Result<(StoreMachine, Arc<Link>, u64), StartError> {
     let io = |source| StartError::Io { action: "open", path: state.current(), source };
     let kv_options = KvOptions::default();
-    let kv = Kv::open(state.open_current().map_err(io)?, kv_options)?;
+    let kv = Kv::open(state.open_current().map_err(io)?, kv_options);
+    let kv = kv.map_err(|source| StartError::Kv { path: state.current(), source })?;
     let incarnation = entropy();
     let link = Arc::new(Link::new(kv.reader(), entropy(), Hub::new(kv.revision())));
     let machine_options = MachineOptions {
@@ -178,6 +163,15 @@ fn address(url: &str) -> String {
     url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/').to_owned()
 }
 
+/// Why a cluster is not formed.
+fn refused(address: &str, reason: &str) -> String {
+    format!(
+        "the members do not agree on their cluster, so none was formed: peer {address} refused this member ({reason}). One \
+         of the lists in --initial-cluster, or one --initial-cluster-token, is wrong: make them the same on every member \
+         and start again"
+    )
+}
+
 impl Opened {
     fn run(mut self) -> Result<Store, StartError> {
         let inbox: Arc<Inbox<StoreMachine>> = Arc::default();
@@ -194,7 +188,9 @@ impl Opened {
             timings.clone(),
             move |error| {
                 stopped.stop();
-                fail.send_replace(Some(error.to_string()));
+                fail.send_replace(Some(format!(
+                    "the member stopped because it can no longer keep its promises: {error}"
+                )));
             },
         )
         .map_err(|source| StartError::Io {
@@ -221,7 +217,9 @@ impl Opened {
             identity: self.identity,
         }));
         let publish = tokio::spawn(store.clone().publish(self.options.advertise_client_urls));
-        let running = Running { runtime, tasks: vec![distribute, publish], _lock: self.lock };
+        let mut tasks = vec![distribute, publish];
+        tasks.extend(self.mark.map(|mark| tokio::spawn(mark.make_in_time(store.clone()))));
+        let running = Running { runtime, tasks, _lock: self.lock };
         *store.0.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(running);
         Ok(store)
     }
@@ -252,7 +250,7 @@ impl Opened {
                     // process; a running cluster only says so.
                     fail.send_if_modified(|failed| {
                         let first = failed.is_none();
-                        *failed = Some(format!("peer {address} refused this member: {reason}"));
+                        *failed = Some(refused(address, reason));
                         first
                     });
                 }

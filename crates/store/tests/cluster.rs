@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_kv::{Command, DeleteRangeRequest, KeyRange, PutRequest, RangeRequest, Reply};
-use kontiki_store::{InitialMember, Options, StartError, Store, StoreError, WatchCreate, WatchKind};
+use kontiki_store::{Given, InitialMember, Options, StartError, Store, StoreError, WatchCreate, WatchKind};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -20,6 +20,7 @@ struct Cluster {
 fn options(dir: &Path, members: &[InitialMember], at: usize, listener: TcpListener) -> Options {
     Options {
         name: members[at].name.clone(),
+        given: Given { name: true, initial_cluster: true, initial_cluster_token: true },
         data_dir: dir.join(&members[at].name),
         wal_dir: None,
         initial_cluster: members.to_vec(),
@@ -125,7 +126,11 @@ async fn one_member_serves_and_remembers() {
     cluster.restart(0).await;
     assert_eq!(read(cluster.store(0), "a").await.as_deref(), Some("1"));
     assert_eq!(cluster.store(0).propose(put("a", "2")).await.unwrap().revision, 3);
-    assert_eq!(cluster.store(0).members()[0].name, "m0");
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while cluster.store(0).members()[0].name != "m0" {
+        assert!(tokio::time::Instant::now() < end, "the member never told its name");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     cluster.stop(0).await;
 }
 
@@ -253,6 +258,76 @@ async fn what_cannot_start_says_why() {
     let damaged =
         Store::start(options(cluster.dir.path(), &cluster.members, 0, listener())).await.unwrap_err().to_string();
     assert!(damaged.contains("damaged"), "{damaged}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bare_flags_start_a_member_that_has_data() {
+    let mut cluster = Cluster::of(1).await;
+    cluster.store(0).propose(put("a", "1")).await.unwrap();
+    cluster.stop(0).await;
+    let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut bare = options(cluster.dir.path(), &cluster.members, 0, listener());
+    (bare.name, bare.initial_cluster_token) = ("default".into(), "etcd-cluster".into());
+    bare.initial_cluster = vec![InitialMember { name: "default".into(), peer_urls: vec!["http://h:1".into()] }];
+    bare.given = Given::default();
+    cluster.stores[0] = Some(Store::start(bare).await.unwrap());
+    assert_eq!(read(cluster.store(0), "a").await.as_deref(), Some("1"));
+    assert_eq!(cluster.store(0).name(), "m0");
+    cluster.stop(0).await;
+    // The list without the token: the one that the directory remembers counts.
+    let mut listed = options(cluster.dir.path(), &cluster.members, 0, listener());
+    listed.initial_cluster_token = "etcd-cluster".into();
+    listed.given.initial_cluster_token = false;
+    cluster.stores[0] = Some(Store::start(listed).await.unwrap());
+    cluster.stop(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_came_to_nothing_does_not_bind_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own =
+        InitialMember { name: "m0".into(), peer_urls: vec![format!("http://{}", listener.local_addr().unwrap())] };
+    // Nobody answers as m1, so that nothing is ever written.
+    let m1 = InitialMember { name: "m1".into(), peer_urls: vec!["http://127.0.0.1:1".into()] };
+    let wrong = options(dir.path(), &[own.clone(), m1], 0, listener);
+    let store = Store::start(wrong).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2500)).await; // elections come to nothing
+    store.stop().await;
+    drop(store);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = Store::start(options(dir.path(), &[own], 0, listener)).await.unwrap();
+    store.propose(put("a", "1")).await.unwrap();
+    assert_eq!(store.members().len(), 1);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_does_not_come_back_without_its_log() {
+    let mut cluster = Cluster::of(1).await;
+    cluster.store(0).propose(put("a", "1")).await.unwrap();
+    let member = cluster.dir.path().join("m0/member");
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while !member.join("started").exists() {
+        assert!(tokio::time::Instant::now() < end, "the start was never noted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    cluster.stop(0).await;
+    let (log, away) = (member.join("wal"), member.join("away"));
+    std::fs::rename(&log, &away).unwrap();
+    for _ in 0..2 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = Store::start(options(cluster.dir.path(), &cluster.members, 0, listener)).await.unwrap_err();
+        assert!(matches!(error, StartError::LogMissing { .. }), "{error}");
+        assert!(error.to_string().contains("--wal-dir"), "{error}");
+    }
+    std::fs::remove_dir_all(&log).unwrap();
+    std::fs::rename(&away, &log).unwrap();
+    std::fs::remove_file(member.join("started")).unwrap();
+    cluster.restart(0).await;
+    assert!(member.join("started").exists(), "a member with a log is marked at once");
+    assert_eq!(read(cluster.store(0), "a").await.as_deref(), Some("1"));
+    cluster.stop(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -78,7 +78,7 @@ fn a_member_may_have_several_peer_urls() {
 
 #[test]
 fn mistakes_between_flags_are_explained() {
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["--election-timeout=400"], "500 or more"),
         (&["--election-timeout=60000"], "between 1 and 50000"),
         (&["--heartbeat-interval=0"], "out of bounds"),
@@ -91,6 +91,9 @@ fn mistakes_between_flags_are_explained() {
         (&["--listen-peer-urls=https://127.0.0.1:1"], "TLS"),
         (&["--listen-peer-urls=http://localhost:2379"], "give each its own port"),
         (&["--log-level=loud"], "--log-level"),
+        (&["--name=a\nb"], "control character"),
+        (&["--initial-cluster-token=a\tb"], "control character"),
+        (&["--initial-cluster=default=http://localhost:2380,a\u{7f}=http://h:1"], "control character"),
     ];
     for (words, expected) in cases {
         let error = message(words);
@@ -103,5 +106,8 @@ fn a_member_with_data_no_longer_minds_the_initial_cluster() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("member")).unwrap();
     let data_dir = format!("--data-dir={}", directory.path().display());
-    assert!(settle(&[&data_dir, "--initial-cluster=a=http://h:1"]).is_ok());
+    let words = [data_dir.as_str(), "--initial-cluster=a=http://h:1"];
+    assert!(settle(&words).is_err(), "there is no identity yet");
+    std::fs::write(directory.path().join("member/identity"), "").unwrap();
+    assert!(settle(&words).is_ok());
 }

@@ -77,6 +77,12 @@ fn wrong_count() -> Failure {
 fn read_value(input: &mut dyn Read) -> Result<Bytes, Failure> {
     let mut value = Vec::new();
     input.read_to_end(&mut value).map_err(|error| Failure::io(format!("cannot read the value: {error}")))?;
+    if value.is_empty() {
+        return Err(Failure::arguments(
+            "put command needs 1 argument and input from stdin or 2 arguments: the input is empty; for an empty value \
+             write put KEY ''",
+        ));
+    }
     Ok(value.into())
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 
 use super::DemoError;
 use super::plan::Plan;
@@ -96,6 +98,18 @@ impl Cluster {
     /// Waits until every running member knows a leader.
     pub async fn until_led(&self) {
         join_all(self.running().map(|(_, member)| member.until_led())).await;
+    }
+
+    /// Waits until a running member fails, and says which and why.
+    pub async fn failed(&self) -> String {
+        let mut failures: FuturesUnordered<_> = self
+            .running()
+            .map(|(config, member)| async { format!("{}: {}", config.name, member.failed().await) })
+            .collect();
+        match failures.next().await {
+            Some(failure) => failure,
+            None => std::future::pending().await, // nobody runs
+        }
     }
 
     /// Client URLs of all members.

@@ -37,7 +37,7 @@ impl Command {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             [] => Ok(Command::Nothing),
-            ["stop" | "kill", which] => Ok(Command::Stop((*which).to_owned())),
+            ["stop", which] => Ok(Command::Stop((*which).to_owned())),
             ["start" | "restart", which] => Ok(Command::Start((*which).to_owned())),
             ["stop" | "start"] => Err(format!("which one? {} 1, or {0} leader", words[0])),
             ["leader"] => Ok(Command::Leader),

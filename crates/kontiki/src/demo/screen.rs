@@ -48,7 +48,7 @@ impl Screen {
             None => text.push_str("Data is kept, and a later demo with the same --data-dir continues with it\n"),
         }
         let _ = writeln!(text, "Log:  {}\n", log.display());
-        text.push_str(&first_steps(&cluster.endpoints().join(","), cluster.rows().len()));
+        text.push_str(&first_steps(&cluster.endpoints().join(","), cluster.rows().len(), log));
         if self.reads_commands {
             text.push_str("\nType a command here, or help; Ctrl-C ends.\n");
         } else {
@@ -120,7 +120,7 @@ pub fn table(cluster: &Cluster) -> String {
 }
 
 /// Commands to type in another terminal, and how to break something.
-fn first_steps(endpoints: &str, members: usize) -> String {
+fn first_steps(endpoints: &str, members: usize, log: &Path) -> String {
     let program = program();
     let mut text = format!(
         "In another terminal:\n\
@@ -136,6 +136,15 @@ fn first_steps(endpoints: &str, members: usize) -> String {
             "To break it: `stop leader` and watch another take over; stop {} members and nothing can be written until one \
              is started.",
             members.div_ceil(2)
+        );
+    }
+    if let Some(directory) = log.parent() {
+        let _ = writeln!(
+            text,
+            "To break it hard: `kill -9 {}` ends all members in the middle of their work; start them again with\n\
+             \x20 {program} demo --members {members} --data-dir {}",
+            std::process::id(),
+            directory.display()
         );
     }
     text

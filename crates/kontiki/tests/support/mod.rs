@@ -77,6 +77,21 @@ impl Cluster {
         Cluster { directory, members }
     }
 
+    /// A member's flags.
+    pub fn flags(&self, index: usize) -> Vec<String> {
+        self.members[index].arguments.clone()
+    }
+
+    /// Gives a member other flags for its next start.
+    pub fn set_flags(&mut self, index: usize, flags: Vec<String>) {
+        self.members[index].arguments = flags;
+    }
+
+    /// Gives a member a further flag, which wins over an earlier one of the same name.
+    pub fn add_flag(&mut self, index: usize, flag: String) {
+        self.members[index].arguments.push(flag);
+    }
+
     /// How many members there are, running or not.
     pub fn size(&self) -> usize {
         self.members.len()
@@ -121,13 +136,18 @@ impl Cluster {
     /// Asks a member to stop (SIGTERM) and waits for its end.
     pub async fn terminate(&mut self, index: usize) -> ExitStatus {
         self.signal(index, Signal::TERM);
+        self.ended(index).await
+    }
+
+    /// Waits until a member ends.
+    pub async fn ended(&mut self, index: usize) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.exited(index) {
                 self.members[index].process = None;
                 return status;
             }
-            assert!(Instant::now() < deadline, "member {index} does not stop:\n{}", self.log(index));
+            assert!(Instant::now() < deadline, "member {index} does not end:\n{}", self.log(index));
             sleep(POLL).await;
         }
     }

@@ -77,6 +77,7 @@ impl Member {
         let (address, metrics_address) = (clients.local_addr().unwrap(), metrics.local_addr().unwrap());
         let store = Store::start(Options {
             name: seat.name,
+            given: kontiki_store::Given::default(),
             data_dir: dir.path().to_path_buf(),
             wal_dir: None,
             initial_cluster: peers,

@@ -1,0 +1,166 @@
+//! Whose data directory this is, and whether its member ever lived.
+//!
+//! The identity is written at the first start, before it is known whether the peers accept it. As long as nothing durable
+//! follows, it binds nobody: a start with corrected flags replaces it. Once the log holds something, an empty file
+//! `member/started` says so, and from then on the member does not start without its log: it could vote twice.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kontiki_kv::{Kv, Options as KvOptions};
+use kontiki_log::{Identity as LogIdentity, Log, Options as LogOptions};
+use kontiki_world::{DirectoryLock, Disk, OpenMode};
+
+use crate::error::{StartError, StoreError};
+use crate::identity::Identity;
+use crate::options::Options;
+use crate::state_file::StateDir;
+use crate::store::Store;
+
+/// How often a member without a log looks whether it has one now.
+const MARK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The places in a data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    pub member: PathBuf,
+    pub identity: PathBuf,
+    pub started: PathBuf,
+    pub state: PathBuf,
+    pub log: PathBuf,
+}
+
+impl Places {
+    pub(crate) fn of(options: &Options) -> Places {
+        let member = options.data_dir.join("member");
+        Places {
+            identity: member.join("identity"),
+            started: member.join("started"),
+            state: member.join("state"),
+            log: options.wal_dir.clone().unwrap_or_else(|| member.join("wal")),
+            member,
+        }
+    }
+}
+
+/// The identity of a member that starts for the first time.
+pub(crate) fn first(options: &Options) -> Result<Identity, StartError> {
+    if options.new_cluster {
+        return Identity::of(options);
+    }
+    Err(StartError::Configuration(format!(
+        "the data directory {} is new, and --initial-cluster-state is \"existing\": joining a running cluster is not \
+         supported by this version; to start a new cluster give --initial-cluster-state new",
+        options.data_dir.display()
+    )))
+}
+
+/// Reads whose directory this is, or makes it this member's.
+pub(crate) fn identify(
+    disk: &Arc<dyn Disk>,
+    options: &Options,
+    places: &Places,
+    lock: &Arc<DirectoryLock>,
+) -> Result<Identity, StartError> {
+    if let Some(found) = Identity::read(&**disk, &places.identity)? {
+        let Err(refusal) = found.check(options) else { return Ok(found) };
+        if !options.new_cluster || !is_blank(disk, places, &found, lock) {
+            return Err(refusal);
+        }
+        tracing::warn!(
+            dir = %options.data_dir.display(),
+            former_cluster = format_args!("{:x}", found.cluster_id),
+            former_name = found.name,
+            "an earlier start with other flags came to nothing; the data directory is taken anew"
+        );
+    }
+    let identity = first(options)?;
+    identity.write(&**disk, &places.member, &places.identity)?;
+    Ok(identity)
+}
+
+/// Whether nothing durable was ever done under this identity.
+fn is_blank(disk: &Arc<dyn Disk>, places: &Places, found: &Identity, lock: &Arc<DirectoryLock>) -> bool {
+    let no_marker = disk.exists(&places.started).is_ok_and(|exists| !exists);
+    let no_log = || match disk.exists(&places.log) {
+        Ok(true) => Log::open(disk.clone(), &places.log, log_identity(found), LogOptions::default())
+            .is_ok_and(|(_, groups)| groups.is_empty()),
+        Ok(false) => true,
+        Err(_) => false,
+    };
+    let no_checkpoint = || {
+        let Ok(state) = StateDir::open(disk.clone(), &places.state, lock.clone()) else { return false };
+        match disk.exists(&state.current()) {
+            Ok(true) => state
+                .open_current()
+                .is_ok_and(|file| Kv::open(file, KvOptions::default()).is_ok_and(|kv| kv.applied().0 == 0)),
+            Ok(false) => true,
+            Err(_) => false,
+        }
+    };
+    no_marker && no_log() && no_checkpoint()
+}
+
+/// The identity that the log carries.
+pub(crate) fn log_identity(identity: &Identity) -> LogIdentity {
+    LogIdentity { cluster_id: identity.cluster_id, member_id: identity.member_id }
+}
+
+/// Checks that a member that has lived has its log. A mark is given back where it is still to be made.
+pub(crate) fn check_log(
+    disk: &Arc<dyn Disk>,
+    places: &Places,
+    log_is_empty: bool,
+    lock: &Arc<DirectoryLock>,
+) -> Result<Option<Mark>, StartError> {
+    let io = |source| StartError::Io { action: "look for", path: places.started.clone(), source };
+    let marked = disk.exists(&places.started).map_err(io)?;
+    let mark = Mark { disk: disk.clone(), places: places.clone(), _lock: lock.clone() };
+    match (marked, log_is_empty) {
+        (true, true) => Err(StartError::LogMissing { dir: places.member.clone(), log: places.log.clone() }),
+        (true, false) => Ok(None),
+        (false, true) => Ok(Some(mark)),
+        (false, false) => {
+            let io = |source| StartError::Io { action: "make", path: places.started.clone(), source };
+            mark.make().map_err(io)?;
+            Ok(None)
+        }
+    }
+}
+
+/// The file that says that there is a log, while it is still to be made.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    disk: Arc<dyn Disk>,
+    places: Places,
+    /// Nobody else takes the directory while the mark is made.
+    _lock: Arc<DirectoryLock>,
+}
+
+impl Mark {
+    fn make(&self) -> io::Result<()> {
+        self.disk.open(&self.places.started, OpenMode::ExistingOrNew)?;
+        self.disk.sync_dir(&self.places.member)
+    }
+
+    /// Makes the mark once the log holds something. A crash before that leaves a member that may begin anew; one after
+    /// it, a log to come back with.
+    pub(crate) async fn make_in_time(self, store: Store) {
+        loop {
+            let led = store.read_barrier().await;
+            let written = store.0.timings.log_write.snapshot().counts.iter().any(|count| *count > 0);
+            match led {
+                Ok(()) if written => break,
+                Err(StoreError::Stopped) => return,
+                _ => tokio::time::sleep(MARK_AGAIN).await,
+            }
+        }
+        let path = self.places.started.clone();
+        let made = tokio::task::spawn_blocking(move || self.make()).await;
+        if let Ok(Err(error)) = made {
+            tracing::warn!(path = %path.display(), %error, "could not note that this member has a log; the next start will");
+        }
+    }
+}
