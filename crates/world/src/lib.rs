@@ -10,5 +10,5 @@ mod sim;
 pub use clock::{Clock, RealClock};
 pub use disk::{Disk, File, OpenMode};
 pub use entropy::{Random, entropy};
-pub use real::{DirectoryLock, RealDisk};
+pub use real::{DirectoryLock, RealDisk, lower_thread_priority};
 pub use sim::SimDisk;

@@ -160,6 +160,13 @@ const LOCK_NAME: &str = "LOCK";
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
+/// Lets other threads go before the calling one, for work that may take its time. Where the system does not allow it, the
+/// thread stays as it is.
+pub fn lower_thread_priority() {
+    const NICE: i32 = 10;
+    let _ = rustix::process::nice(NICE);
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
