@@ -142,3 +142,23 @@ fn reads_are_answered_on_every_member_and_only_after_what_came_before() {
         }
     }
 }
+
+#[test]
+fn a_read_without_a_leader_waits_without_work() {
+    let mut cluster = Cluster::new(4, 3, 1, Settings::default());
+    cluster.run(Duration::from_secs(5));
+    cluster.crash(NodeId(2));
+    cluster.crash(NodeId(3));
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.leader(GROUP), None, "one of three is no quorum");
+    cluster.read(NodeId(1), GROUP);
+    let mut busy = 0;
+    for _ in 0..1_000 {
+        cluster.run(Duration::from_millis(1));
+        busy += u32::from(cluster.is_busy(NodeId(1)));
+    }
+    assert!(busy < 150, "{busy} of 1,000 milliseconds had work left: the read goes round in circles");
+    cluster.converge();
+    let done = cluster.engine(NodeId(1)).unwrap().machine(GROUP).unwrap().reads_done.len();
+    assert_eq!(done, 1, "the read is answered once there is a leader");
+}

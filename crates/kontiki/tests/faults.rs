@@ -164,14 +164,14 @@ async fn no_acknowledged_write_is_lost_by_kills_and_halts() {
     agree(&cluster).await;
 }
 
-/// `count` puts in one transaction, of keys `first..` modulo `keys`.
-fn many(first: u64, count: u64, keys: u64) -> TxnRequest {
-    let put = |n: u64| put(format!("many/{:06}", n % keys), format!("{n:0100}"));
+/// `count` puts of `width` bytes in one transaction, of keys `first..` modulo `keys`.
+fn many(first: u64, count: u64, keys: u64, width: usize) -> TxnRequest {
+    let put = |n: u64| put(format!("many/{:06}", n % keys), format!("{n:0width$}"));
     TxnRequest { success: (first..first + count).map(put).collect(), ..TxnRequest::default() }
 }
 
 /// Puts `total` values in transactions of a hundred, eight at a time; compacts now and then.
-async fn load(cluster: &Cluster, member: usize, total: u64, keys: u64, compact: bool) {
+async fn load(cluster: &Cluster, member: usize, total: u64, keys: u64, width: usize, compact: bool) {
     let next = Arc::new(AtomicU64::new(0));
     let workers: Vec<_> = (0..8)
         .map(|_| {
@@ -182,7 +182,7 @@ async fn load(cluster: &Cluster, member: usize, total: u64, keys: u64, compact: 
                     if first >= total {
                         return;
                     }
-                    let answer = client.txn(many(first, 100, keys)).await.unwrap().into_inner();
+                    let answer = client.txn(many(first, 100, keys, width)).await.unwrap().into_inner();
                     if compact && first.is_multiple_of(50_000) {
                         let revision = answer.header.unwrap().revision;
                         // Another worker may have compacted further already.
@@ -204,13 +204,14 @@ fn bytes_in(dir: &Path) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_straggler_comes_back_by_snapshot_and_log() {
-    let mut cluster = Cluster::start(3, &[]).await;
+    // A short trailing log, and values large enough that a checkpoint falls into the absence.
+    let mut cluster = Cluster::start(3, &["--snapshot-catchup-entries=100"]).await;
     let straggler = (cluster.wait_leader().await + 1) % 3;
     let member = (straggler + 1) % 3;
     cluster.kill(straggler);
-    load(&cluster, member, 200_000, 200_000, false).await;
+    load(&cluster, member, 200_000, 200_000, 400, false).await;
     cluster.spawn(straggler);
-    load(&cluster, member, 10_000, 200_000, false).await;
+    load(&cluster, member, 10_000, 200_000, 400, false).await;
     cluster.wait_ready(straggler).await;
     agree(&cluster).await;
     assert!(cluster.log(straggler).contains("installing a snapshot"), "{}", cluster.log(straggler));
@@ -219,7 +220,7 @@ async fn a_straggler_comes_back_by_snapshot_and_log() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_million_overwrites_leave_a_small_directory() {
     let cluster = Cluster::start(3, &[]).await;
-    load(&cluster, 0, 1_000_000, 1_000, true).await;
+    load(&cluster, 0, 1_000_000, 1_000, 100, true).await;
     agree(&cluster).await;
     for index in 0..3 {
         let member = cluster.data_dir(index).join("member");

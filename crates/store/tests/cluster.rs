@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kontiki_kv::{Command, DeleteRangeRequest, KeyRange, PutRequest, RangeRequest, Reply};
+use kontiki_kv::{Command, DeleteRangeRequest, KeyRange, PutRequest, RangeRequest, Reply, RequestOp, TxnRequest};
 use kontiki_store::{Given, InitialMember, Options, StartError, Store, StoreError, WatchCreate, WatchKind};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -337,5 +337,48 @@ async fn a_request_that_is_too_large_is_refused_before_the_log() {
     let large = "x".repeat(2 << 20);
     assert_eq!(cluster.store(0).propose(put("b", &large)).await, Err(StoreError::RequestTooLarge));
     assert_eq!(cluster.store(0).propose(put("c", "1")).await.unwrap().revision, before + 1);
+    cluster.stop(0).await;
+}
+
+/// A hundred puts in one transaction.
+fn hundred() -> Command {
+    let op = |n: u32| {
+        let key = Bytes::from(format!("slow/{n:03}"));
+        RequestOp::Put(PutRequest { key, value: Bytes::from_static(b"value"), ..PutRequest::default() })
+    };
+    Command::Txn(TxnRequest { success: (0..100).map(op).collect(), ..TxnRequest::default() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_is_too_slow_reads_on_from_storage_and_its_name_can_be_used_again() {
+    let mut cluster = Cluster::of(1).await;
+    let store = cluster.store(0).clone();
+    let mut stream = store.watch_stream();
+    stream.create(WatchCreate { range: all(), watch_id: 5, ..WatchCreate::default() });
+    stream.create(WatchCreate { range: all(), watch_id: 6, ..WatchCreate::default() });
+    let mut last = 0;
+    for _ in 0..120 {
+        last = store.propose(hundred()).await.unwrap().revision;
+    }
+    // Watch 5 has waited too long by now. It ends, and another one takes its name before anything was read.
+    stream.cancel(5);
+    stream.create(WatchCreate { range: one("slow/000"), start_revision: last, watch_id: 5, ..WatchCreate::default() });
+    let (mut told, mut again) = (Vec::new(), Vec::new());
+    while told.len() < 12_000 || again.len() != 1 {
+        let response = tokio::time::timeout(PATIENCE, stream.next()).await;
+        let response = response.unwrap_or_else(|_| panic!("only {} and {again:?}", told.len()));
+        match response.kind {
+            WatchKind::Events(events) => {
+                let seen = if response.watch_id == 6 { &mut told } else { &mut again };
+                seen.extend(events.iter().map(|event| (event.kv.mod_revision, event.kv.key.clone())));
+            }
+            // What came before was still the former watch's.
+            WatchKind::Created if response.watch_id == 5 => again.clear(),
+            _ => {}
+        }
+    }
+    assert!(told.is_sorted() && told.windows(2).all(|pair| pair[0] != pair[1]), "in order, each once");
+    assert_eq!(again, vec![(last, Bytes::from_static(b"slow/000"))]);
+    drop(stream);
     cluster.stop(0).await;
 }

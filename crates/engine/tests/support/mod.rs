@@ -138,6 +138,11 @@ impl Cluster {
         self.members[&id].engine.as_ref()
     }
 
+    /// Whether a member's last turn left work behind: it is called again at once.
+    pub fn is_busy(&self, id: NodeId) -> bool {
+        self.members[&id].more
+    }
+
     /// Starts a member from its disk.
     pub fn start(&mut self, id: NodeId) {
         let configuration = Configuration::of(self.ids());
