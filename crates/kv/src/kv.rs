@@ -19,13 +19,11 @@ use crate::state::State;
 pub struct Options {
     /// Memory for pages of the state file, in bytes.
     pub cache_bytes: usize,
-    /// Size that the state should not pass, in bytes. Kept here for who raises the alarm; nothing is refused by it alone.
-    pub quota_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { cache_bytes: 64 << 20, quota_bytes: 2 << 30 }
+        Options { cache_bytes: 64 << 20 }
     }
 }
 

@@ -239,7 +239,7 @@ fn a_broken_disk_stops_the_machine_instead_of_answering() {
     machine.checkpoint();
     let disk = machine.disk.after_crash();
     // The cache holds far less than there is.
-    let mut kv = Kv::open(disk.clone(), Options { cache_bytes: 40_000, ..Options::default() }).unwrap();
+    let mut kv = Kv::open(disk.clone(), Options { cache_bytes: 40_000 }).unwrap();
     let (index, reader) = (kv.applied().0, kv.reader());
     disk.break_down();
     assert!(matches!(reader.range(&get("\0", "\0")), Err(Failure::Storage(KvError::Storage { .. }))));
