@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
+use crate::rare::{Empty, Rare};
 use crate::types::{Index, Ticket};
 
 /// What the driver has been asked to write, and what of it is durable.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Durability {
     /// Newest ticket given out.
     issued: Ticket,
@@ -14,13 +15,29 @@ pub(crate) struct Durability {
     /// The write that holds the newest term and vote.
     hard_state: Ticket,
     /// Appends not yet durable, oldest first.
-    appends: VecDeque<Appended>,
+    appends: Rare<Appends>,
     /// The log is durable up to here.
     index: Index,
 }
 
+/// Appends on their way to the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Appends {
+    queue: VecDeque<Appended>,
+}
+
+impl Empty for Appends {
+    fn empty() -> &'static Appends {
+        const { &Appends { queue: VecDeque::new() } }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
 /// One append on its way to the disk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Appended {
     ticket: Ticket,
     /// Last entry that will be durable with it, as the log is now.
@@ -34,7 +51,7 @@ impl Durability {
             issued: Ticket(0),
             durable: Ticket(0),
             hard_state: Ticket(0),
-            appends: VecDeque::new(),
+            appends: Rare::default(),
             index: last,
         }
     }
@@ -77,31 +94,37 @@ impl Durability {
     pub(crate) fn appended(&mut self, first: Index, last: Index) {
         let kept = first.previous();
         self.index = self.index.min(kept);
-        for older in self.appends.iter_mut().rev() {
+        for older in self.appends.queue.iter_mut().rev() {
             if older.last <= kept {
                 break; // lasts never fall along the queue
             }
             older.last = kept;
         }
-        self.appends.push_back(Appended { ticket: self.upcoming(), last });
+        let ticket = self.upcoming();
+        self.appends.queue.push_back(Appended { ticket, last });
     }
 
     /// The driver reports every write up to `ticket` as durable. Reports may repeat or come late (bug C19).
     pub(crate) fn persisted(&mut self, ticket: Ticket) {
         assert!(ticket <= self.issued, "write {ticket} is reported durable, {} is the newest asked for", self.issued);
         self.durable = self.durable.max(ticket);
-        while let Some(oldest) = self.appends.front() {
+        while let Some(oldest) = self.appends.queue.front() {
             if !self.is_durable(oldest.ticket) {
                 break;
             }
             self.index = self.index.max(oldest.last);
-            self.appends.pop_front();
+            self.appends.queue.pop_front();
         }
+    }
+
+    /// Gives memory back that a quiet replica does not need.
+    pub(crate) fn relax(&mut self) {
+        self.appends.relax();
     }
 
     /// The log was replaced by a durable snapshot up to `index`.
     pub(crate) fn reset(&mut self, index: Index) {
-        self.appends.clear();
+        self.appends = Rare::default();
         self.index = index;
     }
 }

@@ -1,48 +1,49 @@
 //! What must hold at every moment, and between two moments of one replica. Checked in release builds: a replica that
 //! breaks one of these has lost track of the truth and must not go on.
 
+use crate::interface::{Leadership, RoleKind};
 use crate::node::Node;
+use crate::rare::Optional;
 use crate::role::Role;
-use crate::types::{Index, NodeId, Term};
+use crate::types::Index;
 
 /// What is compared between the beginning and the end of a step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
-    term: Term,
-    voted_for: Option<NodeId>,
-    term_leader: Option<NodeId>,
+    pub(crate) leadership: Leadership,
+    voted_for: Optional,
+    term_leader: Optional,
     commit_index: Index,
     applied: Index,
-    leads: bool,
     last_index: Index,
 }
 
 impl Moment {
     pub(crate) fn of(node: &Node) -> Moment {
         Moment {
-            term: node.current_term,
+            leadership: node.leadership(),
             voted_for: node.voted_for,
             term_leader: node.term_leader,
             commit_index: node.commit_index,
             applied: node.applied,
-            leads: matches!(node.role, Role::Leader(_)),
             last_index: node.log.last_index(),
         }
     }
 
     /// Panics if the step from this moment to `node`'s present state was not one that Raft allows.
     pub(crate) fn check_against(&self, node: &Node) {
-        assert!(node.current_term >= self.term, "the term fell from {} to {}", self.term, node.current_term);
+        let term = self.leadership.term;
+        assert!(node.current_term >= term, "the term fell from {term} to {}", node.current_term);
         assert!(node.commit_index >= self.commit_index, "the commit index fell from {}", self.commit_index);
         assert!(node.applied >= self.applied, "the applied index fell from {}", self.applied);
-        if node.current_term == self.term {
-            if self.voted_for.is_some() {
+        if node.current_term == term {
+            if self.voted_for.get().is_some() {
                 assert_eq!(node.voted_for, self.voted_for, "a vote is given once in a term");
             }
-            if self.term_leader.is_some() {
+            if self.term_leader.get().is_some() {
                 assert_eq!(node.term_leader, self.term_leader, "Election Safety");
             }
-            if self.leads && matches!(node.role, Role::Leader(_)) {
+            if self.leadership.role == RoleKind::Leader && matches!(node.role, Role::Leader(_)) {
                 assert!(node.log.last_index() >= self.last_index, "Leader Append-Only");
             }
         }

@@ -11,11 +11,14 @@
 //! Time is divided into terms, each with at most one leader ([`Term`], §3.3). A follower that hears no leader for a
 //! random time asks the others whether it could win (pre-vote, §9.6), and only if so enters a new term and stands. A
 //! vote goes to the first who asks and whose log is at least as complete as the voter's: [`LogPosition`] orders as
-//! §3.6.1 demands. Members that hear their leader grant nothing, and a leader that no quorum answers steps down (§6.2).
+//! §3.6.1 demands. Members that hear their leader grant nothing, and a leader that no quorum answers steps down (§6.2)
+//! and says so, so that nobody waits for it.
 //!
 //! A member that is told by [`Input::Suspect`] that the connection to its leader broke asks at once and grants others
 //! who ask; if the leader lives after all, the rest of the group still refuses. So a dead process costs a few ticks, a
-//! silent one an election timeout.
+//! silent one an election timeout. Members may have priorities: who has a lower one waits longer, and a leader hands
+//! over to a better placed member that has caught up. Where the only member that reaches a quorum lacks entries, it
+//! fetches them from one that has them and asks again (`pull.rs`).
 //!
 //! # Replication
 //!
@@ -26,11 +29,25 @@
 //! goes first. A follower's commit index never moves beyond what the leader's messages of this term have shown to be
 //! equal to the leader's log.
 //!
+//! # Membership
+//!
+//! [`Input::ChangeMembership`] takes any number of changes as one step. A configuration is an entry of the log and in
+//! force from the moment it is appended, committed or not; truncation puts back what was in force before, with everything
+//! that follows from it (§4.1). If more than one vote is given or taken, the group first decides by both majorities
+//! (joint consensus, §4.3), and whichever leader finds that applied leaves it. New members start as learners, which do
+//! not count, and are promoted only once they have caught up (§4.2.1). A leader that is left out leads without counting
+//! itself until that is committed, then hands over (§4.2.2); whoever is left out is told so and falls silent.
+//!
+//! An identity alone makes no member: configurations also say which *life of its disk* is meant ([`Incarnation`]), so
+//! that one who lost what it had promised does not return in its own name. And what it acknowledges counts only within
+//! the session of membership in which it was asked.
+//!
 //! # Reads
 //!
 //! [`Input::Read`] names a batch of linearizable reads, at any member. The leader notes its commit index and opens a
 //! round of heartbeats; when a quorum has acknowledged that round, it was still the leader after the batch came, and
-//! [`Effect::ReadReady`] tells which index must be applied first (§6.4). One round serves all batches of a turn.
+//! [`Effect::ReadReady`] tells which index must be applied first (§6.4). One round serves all batches of a turn. Where
+//! the group has agreed on a [`Lease`], the leader need not ask while a quorum's promise lasts (§6.4.1).
 //!
 //! # Effects, and why no driver can get the order wrong
 //!
@@ -46,14 +63,17 @@
 //! its term, panics with the invariant's name rather than go on. What comes from other members and is merely malformed
 //! is ignored.
 //!
+//! Why a replica did what it did can be listened to: [`Node::listen`] and [`Decision`]; where it stands, and why not
+//! further, is in [`Node::status`].
+//!
 //! # What is left out
 //!
 //! - Payloads. The core knows which index has which term; bytes of entries go from socket to log and never through it.
 //!   For the bounds on messages it asks the driver's log through [`EntrySizes`].
-//! - Changes of membership. Configurations are followed as they appear in the log, joint ones included; no input
-//!   proposes one yet.
-//! - Leases. A read costs a round of heartbeats.
-//! - Incarnations and clusters. The transport makes sure that a message comes from the life of the member that it claims.
+//! - Clusters. The transport makes sure that a message comes from the member that it claims, and of this cluster.
+//! - The first moments of a new group. Until the first leader has bound its members' disks, a member that loses its disk
+//!   cannot be told from one that never had any: it takes part in anything that those know who have never heard a leader.
+//! - Rounds of a failed disk. A replica whose disk hangs commits with the others, but does not hand over by itself.
 //!
 //! # The driver's loop
 //!
@@ -76,15 +96,16 @@
 //! fn start(id: u64) -> Node {
 //!     Node::new(Start {
 //!         id: NodeId(id),
+//!         incarnation: None,
 //!         hard_state: HardState::default(),
 //!         compacted: LogPosition::START,
-//!         runs: vec![],
+//!         runs: TermRuns::None,
 //!         last: Index(0),
-//!         configuration: Configuration::of([NodeId(1), NodeId(2), NodeId(3)]),
+//!         configuration: Configuration::of([NodeId(1), NodeId(2), NodeId(3)]).into(),
 //!         configurations: vec![],
 //!         applied: Index(0),
 //!         seed: 42,
-//!         settings: Settings::default(),
+//!         settings: Settings::default().into(),
 //!     })
 //! }
 //!
@@ -143,23 +164,36 @@
 //!
 //! # Where to read on
 //!
-//! `node.rs` is the table of contents: what every role does with every message. `role.rs` has the transitions,
-//! `election.rs`, `replication.rs`, `read_index.rs`, `snapshot.rs` and `transfer.rs` one protocol each; `progress.rs`,
-//! `quorum.rs`, `log_view.rs`, `membership.rs` and `durability.rs` are the small machines under them. The scripts in
-//! `tests/scripts/` tell one situation each, the figures of the paper among them.
+//! `node.rs` is the table of contents: what every role does with every message. `role.rs` has the transitions;
+//! `election.rs`, `replication.rs`, `reconfiguration.rs`, `read_index.rs`, `lease.rs`, `snapshot.rs`, `transfer.rs`,
+//! `pull.rs` and `recovery.rs` one protocol each; `progress.rs`, `quorum.rs`, `log_view.rs`, `configuration.rs`,
+//! `membership.rs` and `durability.rs` are the small machines under them. The scripts in `tests/scripts/` tell one
+//! situation each, the figures of the dissertation among them; `docs/raft-rules.md` leads from each rule to its code and
+//! its test.
 
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod aside;
+mod configuration;
+mod decision;
 mod durability;
 mod election;
 mod interface;
 mod invariants;
+mod lease;
 mod log_view;
 mod membership;
 mod message;
 mod node;
 mod progress;
+mod pull;
 mod quorum;
 mod random;
+mod rare;
 mod read_index;
+mod reconfiguration;
+mod recovery;
 mod replication;
 mod role;
 mod snapshot;
@@ -167,8 +201,10 @@ mod status;
 mod transfer;
 mod types;
 
+pub use configuration::{Attributes, ChangeRefusal, Configuration, Exclusion, Lease, MemberChange};
+pub use decision::{Decision, Ignored, Quiet, StepDown, VoteRefusal};
 pub use interface::*;
 pub use message::*;
 pub use node::Node;
-pub use status::{PaceKind, PeerStatus, Status};
+pub use status::*;
 pub use types::*;

@@ -2,7 +2,7 @@
 //!
 //! Terms never fall along a log, so a log of millions of entries written under a few leaders is a few runs.
 
-use crate::types::{Index, LogPosition, Term, TermRun};
+use crate::types::{Index, LogPosition, Term, TermRun, TermRuns};
 
 /// The shape of one replica's log.
 ///
@@ -12,13 +12,13 @@ use crate::types::{Index, LogPosition, Term, TermRun};
 pub(crate) struct LogView {
     /// The entry before the first one held. Its bytes are gone, its term is still known.
     compacted: LogPosition,
-    runs: Vec<TermRun>,
+    runs: TermRuns,
     last: Index,
 }
 
 impl LogView {
     /// A log recovered from storage. Panics if the pieces do not fit together.
-    pub(crate) fn new(compacted: LogPosition, runs: Vec<TermRun>, last: Index) -> LogView {
+    pub(crate) fn new(compacted: LogPosition, runs: TermRuns, last: Index) -> LogView {
         assert!(last >= compacted.index, "log ends at {last}, before its compacted part {compacted}");
         assert_eq!(runs.is_empty(), last == compacted.index, "term runs and log end {last} disagree");
         if let Some(first) = runs.first() {
@@ -89,6 +89,18 @@ impl LogView {
         LogPosition { term: Term(0), index: index.min(self.compacted.index.previous()) }
     }
 
+    /// The first entry at a greater position than `limit`: positions grow along a log. None where there is none, or it
+    /// may be compacted.
+    pub(crate) fn first_beyond(&self, limit: LogPosition) -> Option<Index> {
+        if self.compacted > limit {
+            return None;
+        }
+        let ends = self.runs.iter().skip(1).map(|run| run.first.previous()).chain([self.last]);
+        let beyond = self.runs.iter().zip(ends).find(|(run, end)| (run.term, *end) > (limit.term, limit.index))?;
+        let (run, _) = beyond;
+        Some(if run.term == limit.term { run.first.max(limit.index.next()) } else { run.first })
+    }
+
     /// The first entry of `after + 1 ..= last`, described by `runs`, that this log lacks or holds with another term;
     /// none where it holds them all.
     pub(crate) fn first_difference(&self, after: Index, runs: &[TermRun], last: Index) -> Option<Index> {
@@ -107,9 +119,9 @@ impl LogView {
     }
 
     /// The terms of `first ..= last`, all of which must be held.
-    pub(crate) fn runs_between(&self, first: Index, last: Index) -> Vec<TermRun> {
+    pub(crate) fn runs_between(&self, first: Index, last: Index) -> TermRuns {
         if first > last {
-            return Vec::new();
+            return TermRuns::None;
         }
         assert!(first > self.compacted.index, "entry {first} is compacted");
         assert!(last <= self.last, "entry {last} is not there yet");
@@ -133,9 +145,8 @@ impl LogView {
     pub(crate) fn truncate(&mut self, first: Index) {
         assert!(first > self.compacted.index, "truncation at {first} reaches into the compacted part");
         self.last = first.previous();
-        while self.runs.last().is_some_and(|run| run.first > self.last) {
-            self.runs.pop();
-        }
+        let kept = self.runs.iter().rposition(|run| run.first <= self.last).map_or(0, |place| place + 1);
+        self.runs.keep(0, kept);
     }
 
     /// Forgets every entry up to `index`, which must be held.
@@ -147,11 +158,10 @@ impl LogView {
             return;
         }
         if index == self.last {
-            self.runs.clear();
+            self.runs = TermRuns::None;
         } else {
-            let keep = self.run_of(index.next());
-            self.runs.drain(..keep);
-            self.runs[0].first = index.next();
+            self.runs.keep(self.run_of(index.next()), self.runs.len());
+            self.runs.first_mut().expect("the log goes on behind").first = index.next();
         }
         self.compacted = position;
     }
@@ -159,7 +169,7 @@ impl LogView {
     /// Replaces everything by an empty log that begins behind `position`.
     pub(crate) fn reset(&mut self, position: LogPosition) {
         self.compacted = position;
-        self.runs.clear();
+        self.runs = TermRuns::None;
         self.last = position.index;
     }
 
@@ -173,10 +183,10 @@ impl LogView {
 }
 
 /// The part of `runs` that covers `first ..= last`; `runs` must cover it.
-pub(crate) fn clip_runs(runs: &[TermRun], first: Index, last: Index) -> Vec<TermRun> {
+pub(crate) fn clip_runs(runs: &[TermRun], first: Index, last: Index) -> TermRuns {
     let begin = runs.partition_point(|run| run.first <= first).saturating_sub(1);
     let end = runs.partition_point(|run| run.first <= last);
-    let mut clipped = runs[begin..end].to_vec();
+    let mut clipped = TermRuns::from(&runs[begin..end]);
     if let Some(run) = clipped.first_mut() {
         run.first = first;
     }
@@ -197,7 +207,7 @@ mod tests {
 
     /// Entries 4 and 5 of term 2, 6 of term 3, 7 to 9 of term 5, behind a compacted 3@2.
     fn sample() -> LogView {
-        LogView::new(at(2, 3), vec![run(2, 4), run(3, 6), run(5, 7)], Index(9))
+        LogView::new(at(2, 3), vec![run(2, 4), run(3, 6), run(5, 7)].into(), Index(9))
     }
 
     #[test]
@@ -214,7 +224,7 @@ mod tests {
         log.compact(Index(9));
         assert_eq!(log.last_position(), at(5, 9)); // bug V11: not term zero
         assert_eq!(log.term_at(Index(9)), Some(Term(5)));
-        assert_eq!(log, LogView::new(at(5, 9), vec![], Index(9)));
+        assert_eq!(log, LogView::new(at(5, 9), TermRuns::None, Index(9)));
     }
 
     #[test]
@@ -228,6 +238,17 @@ mod tests {
         // Everything that could match is compacted.
         assert_eq!(log.newest_that_can_match(at(1, 9)), at(0, 2));
         assert_eq!(log.newest_that_can_match(at(2, 1)), at(0, 1));
+    }
+
+    #[test]
+    fn what_is_beyond_a_position_is_found_by_term_and_index() {
+        let log = sample();
+        assert_eq!(log.first_beyond(at(2, 4)), Some(Index(5)));
+        assert_eq!(log.first_beyond(at(2, 9)), Some(Index(6)));
+        assert_eq!(log.first_beyond(at(4, 20)), Some(Index(7)));
+        assert_eq!(log.first_beyond(at(5, 8)), Some(Index(9)));
+        assert_eq!(log.first_beyond(at(5, 9)), None);
+        assert_eq!(log.first_beyond(at(1, 9)), None); // the compacted entry may have been the first
     }
 
     #[test]
@@ -248,16 +269,16 @@ mod tests {
         log.truncate(Index(7));
         assert_eq!(log.last_position(), at(3, 6));
         log.append(&[run(3, 7), run(6, 9)], Index(10));
-        assert_eq!(log.runs_between(Index(4), Index(10)), [run(2, 4), run(3, 6), run(6, 9)]);
-        assert_eq!(log.runs_between(Index(5), Index(8)), [run(2, 5), run(3, 6)]);
-        assert_eq!(log.runs_between(Index(8), Index(8)), [run(3, 8)]);
+        assert_eq!(log.runs_between(Index(4), Index(10))[..], [run(2, 4), run(3, 6), run(6, 9)]);
+        assert_eq!(log.runs_between(Index(5), Index(8))[..], [run(2, 5), run(3, 6)]);
+        assert_eq!(log.runs_between(Index(8), Index(8))[..], [run(3, 8)]);
     }
 
     #[test]
     fn compaction_cuts_inside_a_run() {
         let mut log = sample();
         log.compact(Index(7));
-        assert_eq!(log, LogView::new(at(5, 7), vec![run(5, 8)], Index(9)));
+        assert_eq!(log, LogView::new(at(5, 7), vec![run(5, 8)].into(), Index(9)));
         log.append(&[run(5, 10)], Index(12));
         assert_eq!(log.term_at(Index(12)), Some(Term(5)));
         log.reset(at(9, 40));

@@ -1,5 +1,10 @@
 //! One replica of one group: every input enters here, and this file reads as the table of contents of the rest.
 
+use std::sync::Arc;
+
+use crate::aside::{Aside, Withheld};
+use crate::configuration::Configuration;
+use crate::decision::{Decision, Ignored, StepDown};
 use crate::durability::Durability;
 use crate::election::ElectionTimer;
 use crate::interface::{Append, Content, Effect, EntrySizes, Input, Leadership, Persist, RoleKind, Settings, Start};
@@ -7,9 +12,9 @@ use crate::invariants::Moment;
 use crate::log_view::LogView;
 use crate::membership::Membership;
 use crate::message::{Body, Message};
-use crate::read_index::ForwardedRead;
+use crate::rare::{Optional, Rare};
 use crate::role::{Follower, Role};
-use crate::types::{Configuration, HardState, Index, LogPosition, NodeId, Term, TermRun, Ticket};
+use crate::types::{HardState, Index, LogPosition, NodeId, Term, TermRun, TermRuns, Ticket};
 
 /// One replica of one group.
 ///
@@ -35,15 +40,16 @@ use crate::types::{Configuration, HardState, Index, LogPosition, NodeId, Term, T
 ///
 /// let mut node = Node::new(Start {
 ///     id: NodeId(1),
+///     incarnation: None,
 ///     hard_state: HardState::default(),
 ///     compacted: LogPosition::START,
-///     runs: vec![],
+///     runs: TermRuns::None,
 ///     last: Index(0),
-///     configuration: Configuration::of([NodeId(1)]),
+///     configuration: Configuration::of([NodeId(1)]).into(),
 ///     configurations: vec![],
 ///     applied: Index(0),
 ///     seed: 7,
-///     settings: Settings::default(),
+///     settings: Settings::default().into(),
 /// });
 /// let mut effects = Vec::new();
 /// node.step(Input::Tick, &mut effects); // alone in its group: stands at once
@@ -54,51 +60,40 @@ use crate::types::{Configuration, HardState, Index, LogPosition, NodeId, Term, T
 /// node.flush(&OneByteEach, &mut effects);
 /// assert!(effects.contains(&Effect::Committed(Index(1))));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
     pub(crate) id: NodeId,
-    pub(crate) settings: Settings,
+    pub(crate) incarnation: Optional,
+    pub(crate) settings: Arc<Settings>,
     /// Persistent state of Figure 3.1, with its durability in `durability`.
     pub(crate) current_term: Term,
-    pub(crate) voted_for: Option<NodeId>,
+    pub(crate) voted_for: Optional,
     pub(crate) log: LogView,
     pub(crate) membership: Membership,
     pub(crate) durability: Durability,
     /// Volatile state of Figure 3.1.
     pub(crate) commit_index: Index,
     pub(crate) applied: Index,
-    /// Who leads, as far as this replica believes at present.
-    pub(crate) leader: Option<NodeId>,
     /// Who was ever seen to lead the current term: at most one (Election Safety).
-    pub(crate) term_leader: Option<NodeId>,
+    pub(crate) term_leader: Optional,
     /// Assigned by the transitions in `role.rs` only.
     pub(crate) role: Role,
     pub(crate) timer: ElectionTimer,
-    /// Batches of reads that the leader was asked about.
-    pub(crate) forwarded: Vec<ForwardedRead>,
-    /// What the present step must write; one record when it ends.
-    pub(crate) unsaved: Unsaved,
-    /// Messages that rest on writes under way, oldest first.
-    pub(crate) withheld: Vec<Withheld>,
-    /// The commit index that the driver knows.
-    pub(crate) announced_commit: Index,
-    /// What the driver knows of roles.
-    announced: Leadership,
-}
-
-/// What a step must write.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Unsaved {
-    pub(crate) hard_state: bool,
-    pub(crate) append: Option<Append>,
-}
-
-/// A message that may be sent once its ticket is durable.
-#[derive(Clone, Debug)]
-pub(crate) struct Withheld {
-    ticket: Ticket,
-    to: NodeId,
-    message: Message,
+    /// Ticks for which a leader was promised that nobody else gets this replica's vote (§6.4.1).
+    pub(crate) promise_left: u32,
+    /// Believes that `term_leader` leads at present.
+    pub(crate) follows: bool,
+    /// Was told that it does not count as a member.
+    pub(crate) excluded: bool,
+    /// Term or vote changed in the present step.
+    pub(crate) unsaved_hard_state: bool,
+    /// The present step appends to the log.
+    pub(crate) staged: bool,
+    /// The driver does not know the commit index yet.
+    pub(crate) commit_moved: bool,
+    /// Somebody wants to know what is decided.
+    pub(crate) listening: bool,
+    pub(crate) aside: Rare<Aside>,
 }
 
 impl Node {
@@ -108,31 +103,37 @@ impl Node {
     /// Where the recovered pieces contradict each other, or the state machine is ahead of the log.
     #[must_use]
     pub fn new(start: Start) -> Node {
-        let Start { id, hard_state, compacted, runs, last, configuration, configurations, applied, seed, settings } =
-            start;
+        let Start { id, incarnation, hard_state, compacted, runs, last, applied, seed, settings, .. } = start;
         assert!(compacted.index <= applied, "{id}: entries up to {compacted} are gone, only {applied} are applied");
         assert!(applied <= last, "{id}: the state machine holds {applied}, the log ends at {last}");
-        let log = LogView::new(compacted, runs, last);
+        let timer = ElectionTimer::new(&settings, seed, id);
         let mut node = Node {
             id,
+            incarnation: Optional::new(incarnation.map(|incarnation| incarnation.0)),
             settings,
             current_term: hard_state.term,
-            voted_for: hard_state.voted_for,
-            log,
-            membership: Membership::new(configuration, configurations),
+            voted_for: Optional::new(hard_state.voted_for.map(|candidate| candidate.0)),
+            log: LogView::new(compacted, runs, last),
+            membership: Membership::new(compacted.index, applied, start.configuration, start.configurations),
             durability: Durability::new(last),
             commit_index: applied,
             applied,
-            leader: None,
-            term_leader: None,
+            term_leader: Optional::default(),
             role: Role::Follower(Follower::default()),
-            timer: ElectionTimer::new(&settings, seed, id),
-            forwarded: Vec::new(),
-            unsaved: Unsaved::default(),
-            withheld: Vec::new(),
-            announced_commit: applied,
-            announced: Leadership { term: hard_state.term, leader: None, role: RoleKind::Follower },
+            timer,
+            promise_left: 0,
+            follows: false,
+            excluded: false,
+            unsaved_hard_state: false,
+            staged: false,
+            commit_moved: false,
+            listening: false,
+            aside: Rare::default(),
         };
+        let ticks = node.voters_to_go_first() * node.settings.election_timeout_ticks / 2;
+        node.timer.wait_longer(ticks);
+        // Bug R08: what the former life promised a leader is kept, as if it had been heard just now.
+        node.promise_left = node.promise_ticks();
         // A snapshot may have become durable and the term that it proves not yet, when the last life ended.
         let newest = node.log.last_position().term;
         if newest > node.current_term {
@@ -152,16 +153,22 @@ impl Node {
             Input::Propose { count, bytes } => self.on_propose(count, bytes, effects),
             Input::Read(id) => self.on_read(id, effects),
             Input::Persisted(ticket) => self.on_persisted(ticket, effects),
-            Input::Applied(index) => self.on_applied(index),
+            Input::Applied(index) => self.on_applied(index, effects),
             Input::Compacted(index) => self.on_compacted(index),
             Input::SnapshotSent { to, installed } => self.on_snapshot_sent(to, installed),
             Input::SnapshotReceived(meta) => self.on_snapshot_received(meta, effects),
             Input::Suspect(peer) => self.on_suspect(peer, effects),
             Input::TransferLeadership(target) => self.on_transfer_leadership(target),
             Input::Campaign => self.campaign(effects),
+            Input::ChangeMembership(changes) => self.on_change_membership(&changes, effects),
+            Input::Paused => self.on_paused(effects),
+            Input::ForceNewCluster => self.on_force_new_cluster(effects),
         }
-        self.announce_leadership(first_effect, effects);
-        self.persist_unsaved(effects);
+        self.persist_unsaved(first_effect, effects);
+        let present = self.leadership();
+        if present != before.leadership {
+            effects.insert(first_effect, Effect::LeadershipChanged(present));
+        }
         before.check_against(self);
     }
 
@@ -169,23 +176,41 @@ impl Node {
     ///
     /// The effects of all steps so far must have been carried out, so that `sizes` knows every entry of the log.
     pub fn flush(&mut self, sizes: &dyn EntrySizes, effects: &mut Vec<Effect>) {
+        let (before, first_effect) = (self.leadership(), effects.len());
         match &self.role {
             Role::Leader(_) => self.flush_leader(sizes, effects),
             Role::Follower(_) => self.acknowledge(effects),
             Role::PreCandidate(_) | Role::Candidate(_) => {}
         }
-        if self.commit_index > self.announced_commit {
-            self.announced_commit = self.commit_index;
+        if !self.aside.pulls.is_empty() {
+            self.answer_pulls(sizes, effects);
+        }
+        if std::mem::take(&mut self.commit_moved) {
             effects.push(Effect::Committed(self.commit_index));
+        }
+        let present = self.leadership();
+        if present != before {
+            effects.insert(first_effect, Effect::LeadershipChanged(present)); // a leader that was voted out
         }
     }
 
     fn on_receive(&mut self, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
         if from == self.id || !message.is_well_formed() {
-            return; // not something that a replica of this program says
+            // Not something that a replica of this program says.
+            return self.decide(|| Decision::Ignores { from, why: Ignored::Malformed });
         }
-        if message.term > self.current_term && !self.meets_newer_term(from, &message, effects) {
+        if self.is_from_outside(from, &message, effects) {
             return;
+        }
+        if let Body::Excluded(exclusion) = message.body {
+            return self.on_excluded(exclusion, effects); // from whatever term
+        }
+        if message.term > self.current_term {
+            let term = message.term;
+            if !self.meets_newer_term(from, &message, effects) {
+                return;
+            }
+            self.decide(|| Decision::TermAdopted { term, from });
         }
         if message.term < self.current_term {
             return self.on_stale_message(from, &message, effects);
@@ -203,11 +228,19 @@ impl Node {
                 false
             }
             Body::RequestVoteReply(reply) if reply.pre_vote && reply.granted => {
-                self.on_pre_vote_granted(from, message.term, effects);
+                self.on_pre_vote_granted(from, message.term, reply.last, effects);
+                false
+            }
+            Body::RequestVoteReply(reply) if reply.pre_vote => {
+                self.ask_in_newer_term(message.term, effects);
                 false
             }
             // §4.2.3: who hears a leader does not help to depose it. Not even the term is taken over.
-            Body::RequestVote(request) if !request.transfer && self.is_sticky(from) => false,
+            Body::RequestVote(request) if !request.transfer && self.stands_by_leader(from).is_some() => {
+                let (term, why) = (message.term, self.stands_by_leader(from).expect("just seen"));
+                self.decide(|| Decision::VoteRefused { to: from, term, pre_vote: false, why });
+                false
+            }
             Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_) => {
                 self.become_follower(message.term, Some(from), effects);
                 true
@@ -218,9 +251,13 @@ impl Node {
             | Body::AppendRejected(_)
             | Body::HeartbeatReply(_)
             | Body::TimeoutNow
+            | Body::Resigned
+            | Body::Excluded(_)
+            | Body::Pull(_)
+            | Body::Pulled(_)
             | Body::ReadIndex(_)
             | Body::ReadIndexReply { .. } => {
-                self.become_follower(message.term, None, effects);
+                self.adopt_term_of_others(message.term, effects);
                 true
             }
         }
@@ -229,7 +266,7 @@ impl Node {
     /// Every role and every message of the current term.
     fn dispatch(&mut self, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
         use RoleKind::{Candidate, Follower, Leader, PreCandidate};
-        let term = message.term;
+        let (term, incarnation) = (message.term, message.incarnation);
         match (self.role.kind(), message.body) {
             (Follower | PreCandidate | Candidate | Leader, Body::RequestVote(request)) if request.pre_vote => {
                 self.on_pre_vote(from, term, request, effects);
@@ -237,39 +274,43 @@ impl Node {
             (Follower | PreCandidate | Candidate | Leader, Body::RequestVote(request)) => {
                 self.on_request_vote(from, request, effects);
             }
-            (PreCandidate, Body::RequestVoteReply(reply)) if reply.pre_vote => {
-                self.on_pre_vote_refused(from, effects); // a grant carries the proposed term and does not come here
+            // A grant carries the proposed term; one that comes here is of a question asked before this term began.
+            (PreCandidate, Body::RequestVoteReply(reply)) if reply.pre_vote && !reply.granted => {
+                self.on_pre_vote_refused(from, reply.last, effects);
             }
             (Candidate, Body::RequestVoteReply(reply)) if !reply.pre_vote => {
-                self.on_vote(from, reply.granted, effects);
+                self.on_vote(from, reply, effects);
             }
             // Answers to a candidacy that is over (bug V22), or to the other kind of question (bug V17).
             (Follower | PreCandidate | Candidate | Leader, Body::RequestVoteReply(_)) => {}
 
             // On a leader these three prove a second leader of the term: `hear_leader` halts.
             (Follower | PreCandidate | Candidate | Leader, Body::AppendEntries(request)) => {
-                self.hear_leader(from, effects);
+                self.hear_leader(from, request.session, effects);
                 self.on_append_entries(from, request, effects);
             }
             (Follower | PreCandidate | Candidate | Leader, Body::Heartbeat(heartbeat)) => {
-                self.hear_leader(from, effects);
+                self.hear_leader(from, heartbeat.session, effects);
                 self.on_heartbeat(from, heartbeat, effects);
             }
             (Follower | PreCandidate | Candidate | Leader, Body::InstallSnapshot(_)) => {
-                self.hear_leader(from, effects); // the snapshot itself comes on its own connection
+                self.hear_leader(from, Index(0), effects); // the snapshot itself comes on its own connection
             }
 
             (Leader, Body::AppendAccepted(answer)) => {
-                self.hear_peer(from);
-                self.on_append_accepted(from, answer);
+                if self.answers_session(from, answer.session, incarnation) {
+                    self.on_append_accepted(from, answer);
+                }
             }
             (Leader, Body::AppendRejected(answer)) => {
-                self.hear_peer(from);
-                self.on_append_rejected(from, answer);
+                if self.answers_session(from, answer.session, incarnation) {
+                    self.on_append_rejected(from, answer);
+                }
             }
             (Leader, Body::HeartbeatReply(reply)) => {
-                self.hear_peer(from);
-                self.on_heartbeat_reply(from, reply, effects);
+                if self.answers_session(from, reply.session, incarnation) {
+                    self.on_heartbeat_reply(from, reply, effects);
+                }
             }
             // Answers a leadership now lost (bug C12).
             (
@@ -279,6 +320,13 @@ impl Node {
 
             (Follower, Body::TimeoutNow) => self.on_timeout_now(from, effects),
             (PreCandidate | Candidate | Leader, Body::TimeoutNow) => {} // stands already, or won already
+            (Follower, Body::Resigned) => self.on_resigned(from, effects),
+            (PreCandidate | Candidate | Leader, Body::Resigned) => {} // found out already
+
+            (Follower | PreCandidate | Candidate | Leader, Body::Pull(pull)) => self.on_pull(from, pull),
+            (Follower | PreCandidate | Candidate, Body::Pulled(entries)) => self.on_pulled(from, entries, effects),
+            (Leader, Body::Pulled(_)) => {} // has won without them
+            (Follower | PreCandidate | Candidate | Leader, Body::Excluded(_)) => {} // taken before terms are compared
 
             (Follower | PreCandidate | Candidate | Leader, Body::ReadIndex(id)) => {
                 self.on_read_index(from, id, effects);
@@ -289,9 +337,17 @@ impl Node {
         }
     }
 
-    fn on_applied(&mut self, index: Index) {
+    fn on_applied(&mut self, index: Index, effects: &mut Vec<Effect>) {
         assert!(index <= self.commit_index, "{index} is reported applied, only {} is committed", self.commit_index);
         self.applied = self.applied.max(index);
+        self.tend_membership(effects);
+    }
+
+    /// Time has passed that nobody counted (bug G11).
+    fn on_paused(&mut self, effects: &mut Vec<Effect>) {
+        if matches!(self.role, Role::Leader(_)) {
+            self.resign(StepDown::Paused, effects);
+        }
     }
 
     fn on_persisted(&mut self, ticket: Ticket, effects: &mut Vec<Effect>) {
@@ -311,21 +367,21 @@ impl Node {
 
     /// As [`Node::send`], for the messages of pre-vote, which name a term that nobody has entered.
     pub(crate) fn send_in_term(&mut self, to: NodeId, term: Term, body: Body, effects: &mut Vec<Effect>) {
-        let message = Message { term, body };
+        let message = Message { term, incarnation: self.incarnation(), body };
         if self.hard_state_is_durable() {
             effects.push(Effect::Send { to, message });
             return;
         }
         // So that a slow disk cannot make the queue grow.
-        self.withheld.retain(|older| older.to != to || !supersedes(&message.body, &older.message.body));
-        self.withheld.push(Withheld { ticket: self.durability.hard_state(), to, message });
+        self.aside.withheld.retain(|older| older.to != to || !supersedes(&message.body, &older.message.body));
+        self.aside.withheld.push(Withheld { ticket: self.durability.hard_state(), to, message });
     }
 
     fn release_withheld(&mut self, effects: &mut Vec<Effect>) {
-        if self.withheld.is_empty() {
+        if self.aside.withheld.is_empty() {
             return;
         }
-        for held in self.withheld.extract_if(.., |held| self.durability.is_durable(held.ticket)) {
+        for held in self.aside.withheld.extract_if(.., |held| self.durability.is_durable(held.ticket)) {
             // What was said in a term that has passed meanwhile concerns nobody any more.
             if held.message.term >= self.current_term {
                 effects.push(Effect::Send { to: held.to, message: held.message });
@@ -337,37 +393,48 @@ impl Node {
         self.durability.is_durable(self.durability.hard_state())
     }
 
-    fn persist_unsaved(&mut self, effects: &mut Vec<Effect>) {
-        if !self.unsaved.hard_state && self.unsaved.append.is_none() {
-            return;
+    /// Appends to the log: the step's one write, to which its end adds term and vote where they changed.
+    pub(crate) fn stage(&mut self, append: Append, effects: &mut Vec<Effect>) {
+        assert!(!self.staged, "a step appends once");
+        self.staged = true;
+        let ticket = self.durability.upcoming();
+        effects.push(Effect::Persist(Persist { ticket, hard_state: None, append: Some(append) }));
+    }
+
+    fn persist_unsaved(&mut self, first_effect: usize, effects: &mut Vec<Effect>) {
+        let hard_state = std::mem::take(&mut self.unsaved_hard_state)
+            .then(|| HardState { term: self.current_term, voted_for: self.voted_for() });
+        if std::mem::take(&mut self.staged) {
+            self.durability.issue();
+            if hard_state.is_some() {
+                let write = effects[first_effect..].iter_mut().find_map(|effect| match effect {
+                    Effect::Persist(persist) => Some(persist),
+                    _ => None,
+                });
+                write.expect("the append was staged in this step").hard_state = hard_state;
+            }
+        } else if hard_state.is_some() {
+            effects.push(Effect::Persist(Persist { ticket: self.durability.issue(), hard_state, append: None }));
         }
-        let Unsaved { hard_state, append } = std::mem::take(&mut self.unsaved);
-        let hard_state = hard_state.then_some(HardState { term: self.current_term, voted_for: self.voted_for });
-        effects.push(Effect::Persist(Persist { ticket: self.durability.issue(), hard_state, append }));
     }
 
     /// Appends `count` entries of this leader's term.
-    pub(crate) fn append_own(&mut self, count: u64, bytes: u64, content: Content) {
+    pub(crate) fn append_own(&mut self, count: u64, bytes: u64, content: Content, effects: &mut Vec<Effect>) {
         let Role::Leader(leader) = &mut self.role else { unreachable!("only leaders append entries of their own") };
         let first = self.log.last_index().next();
         let last = Index(self.log.last_index().0 + count);
-        let run = TermRun { term: self.current_term, first };
-        self.log.append(&[run], last);
+        let runs = TermRuns::One([TermRun { term: self.current_term, first }]);
+        self.log.append(&runs, last);
         self.durability.appended(first, last);
         leader.uncommitted.push_back((last, bytes));
         leader.uncommitted_bytes += bytes;
         leader.has_news = true;
-        assert!(self.unsaved.append.is_none(), "a step appends once");
-        self.unsaved.append = Some(Append { first, last, runs: vec![run], content });
+        self.stage(Append { first, last, runs, content }, effects);
     }
 
-    /// Tells a change of role, term or leader before the effects that follow from it.
-    fn announce_leadership(&mut self, first_effect: usize, effects: &mut Vec<Effect>) {
-        let present = Leadership { term: self.current_term, leader: self.leader, role: self.role.kind() };
-        if present != self.announced {
-            self.announced = present;
-            effects.insert(first_effect, Effect::LeadershipChanged(present));
-        }
+    /// Who leads, as this replica knows it.
+    pub(crate) fn leadership(&self) -> Leadership {
+        Leadership { term: self.current_term, leader: self.leader(), role: self.role.kind() }
     }
 }
 
@@ -397,7 +464,7 @@ impl Node {
     /// Who has this replica's vote in the current term.
     #[must_use]
     pub fn voted_for(&self) -> Option<NodeId> {
-        self.voted_for
+        self.voted_for.get().map(NodeId)
     }
 
     /// This replica's role.
@@ -409,7 +476,7 @@ impl Node {
     /// The leader, as far as this replica knows.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
-        self.leader
+        if self.follows { self.term_leader.get().map(NodeId) } else { None }
     }
 
     /// Last index known to be committed.
@@ -462,13 +529,13 @@ impl Node {
 
     /// Membership in force: the newest in the log, committed or not.
     #[must_use]
-    pub fn configuration(&self) -> &Configuration {
+    pub fn configuration(&self) -> &Arc<Configuration> {
         self.membership.current()
     }
 
     /// Membership in force at `index`, for the description of a snapshot taken there.
     #[must_use]
-    pub fn configuration_at(&self, index: Index) -> &Configuration {
+    pub fn configuration_at(&self, index: Index) -> &Arc<Configuration> {
         self.membership.at(index)
     }
 

@@ -14,12 +14,17 @@
 use std::collections::VecDeque;
 
 use crate::interface::Settings;
-use crate::types::{Index, NodeId};
+use crate::types::{Incarnation, Index, NodeId};
 
 /// A leader's view of one follower or learner. Times are in ticks of the leader's life.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Progress {
     pub(crate) id: NodeId,
+    /// Since which of this leader's configuration entries it is a member; zero for since the election. Only answers that
+    /// name it count (bug M30).
+    pub(crate) session: Index,
+    /// The life of its disk that has answered in this session.
+    pub(crate) incarnation: Option<Incarnation>,
     /// Durable at the follower and equal to the leader's log. Never falls within the leader's life (bug C06).
     pub(crate) match_index: Index,
     /// The next entry to send. Always above `match_index` (bug L09).
@@ -35,10 +40,33 @@ pub(crate) struct Progress {
     pub(crate) round: u64,
     /// The commit index that the follower can know, if nothing was lost.
     pub(crate) commit_told: Index,
+    /// Until when the follower votes for nobody else, by its answers: counted from when it was asked.
+    pub(crate) promised_since: Option<u64>,
+    pub(crate) catch_up: CatchUp,
+}
+
+/// Rounds of catching up (§4.2.1, Figure 4.5): each replicates what the log held when the round began. A round that
+/// takes no longer than an election timeout says that the next one will be as short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CatchUp {
+    /// The log's end when the round began.
+    target: Index,
+    began: u64,
+    /// The last whole round was short.
+    short: bool,
+}
+
+impl CatchUp {
+    fn on_accepted(&mut self, matched: Index, last: Index, now: u64, timeout: u64) {
+        if matched >= self.target {
+            self.short = now.saturating_sub(self.began) <= timeout;
+            (self.target, self.began) = (last, now);
+        }
+    }
 }
 
 /// How entries are sent to a follower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Pace {
     /// One message, then wait for its answer.
     Probe(Option<Probe>),
@@ -49,7 +77,7 @@ pub(crate) enum Pace {
 }
 
 /// The message that a probing leader waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Probe {
     /// Its `prev.index`.
     pub(crate) prev: Index,
@@ -59,9 +87,11 @@ pub(crate) struct Probe {
 
 impl Progress {
     /// A follower of which nothing is known but that it may hold everything before `next`.
-    pub(crate) fn new(id: NodeId, next: Index, now: u64) -> Progress {
+    pub(crate) fn new(id: NodeId, session: Index, next: Index, now: u64) -> Progress {
         Progress {
             id,
+            session,
+            incarnation: None,
             match_index: Index(0),
             next_index: next,
             pace: Pace::Probe(None),
@@ -70,7 +100,21 @@ impl Progress {
             last_contact: now,
             round: 0,
             commit_told: Index(0),
+            promised_since: None,
+            catch_up: CatchUp { target: next.previous(), began: now, short: false },
         }
+    }
+
+    /// A leader's log ends at `last`, and `matched` of it is held there: what that says about catching up.
+    pub(crate) fn note_round(&mut self, last: Index, now: u64, timeout: u64) {
+        self.catch_up.on_accepted(self.match_index, last, now, timeout);
+    }
+
+    /// Whether it would not hold up commitment if it had a vote: the last round was short, and so is the present one.
+    pub(crate) fn has_caught_up(&self, last: Index, now: u64, timeout: u64) -> bool {
+        let lively = now.saturating_sub(self.last_contact) <= timeout;
+        let short = self.catch_up.short && now.saturating_sub(self.catch_up.began) <= timeout;
+        lively && self.match_index > Index(0) && (self.match_index == last || short)
     }
 
     /// Whether nothing may be sent now.
@@ -211,7 +255,7 @@ impl Progress {
 }
 
 /// Messages with entries that are on their way to a follower.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Window {
     /// Last index and bytes of each message, oldest first.
     messages: VecDeque<(Index, u64)>,

@@ -1,7 +1,8 @@
 //! Majorities, plain and joint: the one place that counts. Votes, commitment, read rounds and check-quorum all ask here
 //! (bugs M08, M19).
 
-use crate::types::{Configuration, NodeId};
+use crate::configuration::Configuration;
+use crate::types::NodeId;
 
 /// The largest value that a quorum has reached: the majority's median of each half, and of both halves the smaller.
 ///
@@ -68,43 +69,76 @@ fn majority_reached(voters: &[NodeId], value: &impl Fn(NodeId) -> u64) -> Option
 mod tests {
     use super::*;
 
-    /// The definition: the largest value that more than half of the voters have reached.
+    /// The definition, half by half: the largest value that more than half of the voters have reached.
     fn naive(voters: &[NodeId], values: &[u64]) -> Option<u64> {
         let reached_by = |bound: u64| voters.iter().filter(|voter| values[voter.0 as usize] >= bound).count();
         (0..=9).rev().find(|bound| reached_by(*bound) * 2 > voters.len()).filter(|_| !voters.is_empty())
     }
 
-    fn subset(mask: usize) -> Vec<NodeId> {
-        (0..4).filter(|bit| mask & (1 << bit) != 0).map(NodeId).collect()
-    }
-
-    /// Every pair of halves over four members with every assignment of four values (bugs C08, C15).
-    #[test]
-    fn counting_agrees_with_the_definition() {
-        let mut checked = 0;
-        for halves in 0..256 {
-            let configuration =
-                Configuration { voters: subset(halves & 15), outgoing: subset(halves >> 4), learners: Vec::new() };
-            for assignment in 0..256_u64 {
-                let values: Vec<u64> = (0..4).map(|member| assignment >> (2 * member) & 3).collect();
-                let expected = match (naive(&configuration.voters, &values), naive(&configuration.outgoing, &values)) {
-                    (Some(new), Some(old)) => new.min(old),
-                    (one, other) => one.or(other).unwrap_or(0),
-                };
-                assert_eq!(reached(&configuration, |voter| values[voter.0 as usize]), expected);
-                checked += 1;
-            }
+    fn naive_joint(configuration: &Configuration, values: &[u64]) -> u64 {
+        match (naive(&configuration.voters, values), naive(&configuration.outgoing, values)) {
+            (Some(new), Some(old)) => new.min(old),
+            (one, other) => one.or(other).unwrap_or(0),
         }
-        assert_eq!(checked, 65_536);
     }
 
+    /// What each of `places` members is, as the digits of a number to the base `kinds`: every combination once.
+    fn combinations(places: u32, kinds: u64) -> impl Iterator<Item = Vec<u64>> {
+        (0..kinds.pow(places)).map(move |number| (0..places).map(|place| number / kinds.pow(place) % kinds).collect())
+    }
+
+    fn members(kinds: &[u64], fit: impl Fn(u64) -> bool) -> Vec<NodeId> {
+        (0..kinds.len() as u64).filter(|place| fit(kinds[*place as usize])).map(NodeId).collect()
+    }
+
+    /// Every group of up to seven with every assignment of four values (bugs C08, C15).
+    #[test]
+    fn a_majority_is_what_its_definition_says() {
+        let mut checked = 0;
+        // Zero: no voter; 1 to 4: a voter that has reached so much.
+        for kinds in combinations(7, 5) {
+            let configuration = Configuration { voters: members(&kinds, |kind| kind > 0), ..Configuration::default() };
+            assert_eq!(reached(&configuration, |voter| kinds[voter.0 as usize]), naive_joint(&configuration, &kinds));
+            checked += 1;
+        }
+        assert_eq!(checked, 78_125);
+    }
+
+    /// Every pair of halves among seven members, with every choice of who has reached something. More values than two
+    /// say no more: a count only ever asks who is at or above a bound.
+    #[test]
+    fn joint_majorities_are_what_their_definition_says() {
+        let mut checked = 0;
+        // Zero: no voter. Else which halves it is in, and whether it has reached something.
+        for kinds in combinations(7, 7) {
+            let halves = |kind: u64| if kind == 0 { 0 } else { (kind - 1) % 3 + 1 };
+            let values: Vec<u64> = kinds.iter().map(|kind| u64::from(*kind > 3)).collect();
+            let configuration = Configuration {
+                voters: members(&kinds, |kind| halves(kind) & 1 != 0),
+                outgoing: members(&kinds, |kind| halves(kind) & 2 != 0),
+                ..Configuration::default()
+            };
+            let expected = naive_joint(&configuration, &values);
+            assert_eq!(reached(&configuration, |voter| values[voter.0 as usize]), expected, "{configuration:?}");
+            checked += 1;
+        }
+        assert_eq!(checked, 823_543);
+    }
+
+    /// Every pair of halves over four members with every combination of yes, no and silence (bug M22).
     #[test]
     fn elections_are_decided_as_soon_as_they_can_be() {
-        for halves in 1..256 {
-            let configuration =
-                Configuration { voters: subset(halves & 15), outgoing: subset(halves >> 4), learners: Vec::new() };
-            for answers in 0..81_usize {
-                let vote = |voter: NodeId| [None, Some(true), Some(false)][answers / 3_usize.pow(voter.0 as u32) % 3];
+        for kinds in combinations(4, 4) {
+            let configuration = Configuration {
+                voters: members(&kinds, |kind| kind & 1 != 0),
+                outgoing: members(&kinds, |kind| kind & 2 != 0),
+                ..Configuration::default()
+            };
+            if configuration.voters.is_empty() && configuration.outgoing.is_empty() {
+                continue;
+            }
+            for answers in combinations(4, 3) {
+                let vote = |voter: NodeId| [None, Some(true), Some(false)][answers[voter.0 as usize] as usize];
                 let possible =
                     |open: bool| reached(&configuration, |voter| u64::from(vote(voter).unwrap_or(open))) == 1;
                 let expected = match (possible(false), possible(true)) {

@@ -1,7 +1,7 @@
 //! Chance from a seed: the same seed draws the same election timeouts, so that every run can be told again.
 
 /// A SplitMix64 generator: eight bytes of state, good enough to keep timers apart, useless for secrets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Random(u64);
 
 impl Random {

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::decision::Decision;
 use crate::interface::Effect;
 use crate::message::{Body, Heartbeat, HeartbeatReply, Message};
 use crate::node::Node;
@@ -11,7 +12,7 @@ use crate::role::{Leader, Role};
 use crate::types::{Index, NodeId, ReadId};
 
 /// Reads that wait at a leader.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Reads {
     /// Came before the leader committed an entry of its own term, when its commit index could still lag behind what an
     /// earlier leader had acknowledged (bug R02), or since the last flush: no round covers them yet.
@@ -21,7 +22,7 @@ pub(crate) struct Reads {
 }
 
 /// A batch of reads whose round is on its way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct UnconfirmedRead {
     id: ReadId,
     /// The follower that asked; none for a batch of the leader's own driver.
@@ -32,7 +33,7 @@ pub(crate) struct UnconfirmedRead {
 }
 
 /// A batch that this follower has asked the leader about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ForwardedRead {
     id: ReadId,
     /// Ticks left until it is given up.
@@ -42,10 +43,10 @@ pub(crate) struct ForwardedRead {
 impl Node {
     /// A batch of reads of this replica's own driver.
     pub(crate) fn on_read(&mut self, id: ReadId, effects: &mut Vec<Effect>) {
-        match (&mut self.role, self.leader) {
+        match (&self.role, self.leader()) {
             (Role::Leader(_), _) => self.read_as_leader(id, None, effects),
             (Role::Follower(_), Some(leader)) => {
-                self.forwarded.push(ForwardedRead { id, ticks_left: self.settings.election_timeout_ticks });
+                self.aside.forwarded.push(ForwardedRead { id, ticks_left: self.settings.election_timeout_ticks });
                 self.send(leader, Body::ReadIndex(id), effects);
             }
             (Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_), _) => {
@@ -65,10 +66,14 @@ impl Node {
 
     fn read_as_leader(&mut self, id: ReadId, asked_by: Option<NodeId>, effects: &mut Vec<Effect>) {
         let alone = quorum::is_sole_voter(self.membership.current(), self.id);
+        let by_lease = self.holds_lease();
         let index = self.commit_index;
         let Role::Leader(leader) = &mut self.role else { unreachable!("asked of leaders only") };
-        if leader.committed_in_own_term && alone {
+        if leader.committed_in_own_term && (alone || by_lease) {
             self.answer_read(id, asked_by, index, effects);
+            if by_lease {
+                self.decide(|| Decision::ReadByLease);
+            }
         } else {
             leader.reads.fresh.push((id, asked_by));
             leader.has_news = true;
@@ -91,27 +96,40 @@ impl Node {
 
     /// Opens a round and claims leadership towards everybody.
     pub(crate) fn broadcast_heartbeat(&mut self, effects: &mut Vec<Effect>) {
+        let incarnation = self.incarnation();
+        let leased = self.promise_ticks() > 0;
         let Role::Leader(leader) = &mut self.role else { return };
-        let Leader { round, heartbeat_elapsed, peers, .. } = &mut **leader;
+        let Leader { round, heartbeat_elapsed, peers, rounds, clock, .. } = &mut **leader;
         *round += 1; // bug R03: never used twice within a term, and messages of other terms are not answers
         *heartbeat_elapsed = 0;
+        if leased {
+            rounds.note(*round, *clock);
+        } else {
+            rounds.forget();
+        }
         for peer in peers.iter() {
-            let heartbeat = Heartbeat { round: *round, commit: self.commit_index.min(peer.match_index) };
-            let message = Message { term: self.current_term, body: Body::Heartbeat(heartbeat) };
+            let commit = self.commit_index.min(peer.match_index);
+            let heartbeat = Heartbeat { round: *round, commit, session: peer.session };
+            let message = Message { term: self.current_term, incarnation, body: Body::Heartbeat(heartbeat) };
             effects.push(Effect::Send { to: peer.id, message });
         }
     }
 
     /// A follower still acknowledges this leader, as of a round.
     pub(crate) fn on_heartbeat_reply(&mut self, from: NodeId, reply: HeartbeatReply, effects: &mut Vec<Effect>) {
+        let promise_ticks = self.promise_ticks();
         let Role::Leader(leader) = &mut self.role else { unreachable!("dispatched to leaders only") };
         let newest = leader.round;
         let now = leader.clock;
+        let sent_at = leader.rounds.sent_at(reply.round);
         let Some(peer) = leader.peer_mut(from) else { return };
         if reply.round > newest {
             return; // answers nothing that was asked
         }
         peer.round = peer.round.max(reply.round);
+        if reply.promise_ticks >= promise_ticks && promise_ticks > 0 {
+            peer.promised_since = peer.promised_since.max(sent_at);
+        }
         peer.on_heartbeat_reply(&self.settings, now);
         leader.has_news = true;
         self.confirm_reads(effects);
@@ -150,11 +168,11 @@ impl Node {
         index: Option<Index>,
         effects: &mut Vec<Effect>,
     ) {
-        if self.leader != Some(from) {
+        if self.leader() != Some(from) {
             return;
         }
-        let Some(place) = self.forwarded.iter().position(|read| read.id == id) else { return };
-        self.forwarded.remove(place);
+        let Some(place) = self.aside.forwarded.iter().position(|read| read.id == id) else { return };
+        self.aside.forwarded.remove(place);
         effects.push(match index {
             Some(index) => Effect::ReadReady { id, index },
             None => Effect::ReadRefused(id),
@@ -163,7 +181,7 @@ impl Node {
 
     /// Gives up forwarded reads whose question or answer was lost.
     pub(crate) fn expire_forwarded_reads(&mut self, effects: &mut Vec<Effect>) {
-        self.forwarded.retain_mut(|read| {
+        self.aside.forwarded.retain_mut(|read| {
             read.ticks_left = read.ticks_left.saturating_sub(1);
             if read.ticks_left == 0 {
                 effects.push(Effect::ReadRefused(read.id));
@@ -174,7 +192,9 @@ impl Node {
 
     /// The leader that was asked no longer leads: its answers will not come, or will not count (bug R04).
     pub(crate) fn refuse_forwarded_reads(&mut self, effects: &mut Vec<Effect>) {
-        effects.extend(self.forwarded.drain(..).map(|read| Effect::ReadRefused(read.id)));
+        if !self.aside.forwarded.is_empty() {
+            effects.extend(self.aside.forwarded.drain(..).map(|read| Effect::ReadRefused(read.id)));
+        }
     }
 
     /// Leadership ended: what was not confirmed cannot be any more.

@@ -1,14 +1,19 @@
 //! Replication and commitment (dissertation §3.5, §3.6.2).
 
+use std::sync::Arc;
+
+use crate::decision::{Decision, Ignored, StepDown};
 use crate::interface::{Append, Content, Effect, EntrySizes, Refusal, Settings};
 use crate::log_view::{LogView, clip_runs};
 use crate::membership::Membership;
-use crate::message::{AppendAccepted, AppendEntries, AppendRejected, Body, Heartbeat, HeartbeatReply, Message};
+use crate::message::{
+    AppendAccepted, AppendEntries, AppendRejected, Body, Entries, Heartbeat, HeartbeatReply, Message,
+};
 use crate::node::Node;
 use crate::progress::{Pace, Progress};
 use crate::quorum;
-use crate::role::Role;
-use crate::types::{Index, LogPosition, NodeId, SnapshotMeta, Term};
+use crate::role::{Leader, Role};
+use crate::types::{Incarnation, Index, LogPosition, NodeId, SnapshotMeta, Term};
 
 /// A snapshot that nobody reports on is given up after so many election timeouts (bug S02).
 const SNAPSHOT_TIMEOUTS: u64 = 10;
@@ -17,13 +22,16 @@ const SNAPSHOT_TIMEOUTS: u64 = 10;
 impl Node {
     /// Receives AppendEntries of the current term (§3.5; receiver rules of Figure 3.1).
     pub(crate) fn on_append_entries(&mut self, from: NodeId, request: AppendEntries, effects: &mut Vec<Effect>) {
-        if !self.holds(request.prev) {
-            let rejected = request.prev.index;
-            let hint = self.log.newest_that_can_match(request.prev);
-            return self.send(from, Body::AppendRejected(AppendRejected { rejected, hint }), effects);
+        let AppendEntries { entries, leader_commit, session } = request;
+        if !self.holds(entries.prev) {
+            let prev = entries.prev;
+            let hint = self.log.newest_that_can_match(prev);
+            self.decide(|| Decision::AppendRefused { prev, hint });
+            let refusal = AppendRejected { rejected: prev.index, hint, session };
+            return self.send(from, Body::AppendRejected(refusal), effects);
         }
-        let (prev, last, leader_commit) = (request.prev.index, request.last, request.leader_commit);
-        self.take_entries(request);
+        let (prev, last) = (entries.prev.index, entries.last);
+        self.take_entries(entries, effects);
         let commit_before = self.commit_index;
         let Role::Follower(follower) = &mut self.role else { unreachable!("who hears a leader follows it") };
         let acknowledged = follower.acknowledged;
@@ -50,32 +58,48 @@ impl Node {
         true
     }
 
-    /// Appends what is new in a request whose `prev` matches.
-    fn take_entries(&mut self, request: AppendEntries) {
-        let AppendEntries { prev, last, runs, configurations, .. } = request;
+    /// Appends what is new in entries whose `prev` matches.
+    pub(crate) fn take_entries(&mut self, entries: Entries, effects: &mut Vec<Effect>) {
+        let Entries { prev, last, runs, configurations } = entries;
         // Bug L01: a late, shorter request must not cut a longer log that agrees with it.
         let Some(first) = self.log.first_difference(prev.index, &runs, last) else { return };
         assert!(first > self.commit_index, "Leader Completeness: entry {first} is committed and would be replaced");
-        if first <= self.log.last_index() {
+        let own_last = self.log.last_index();
+        let mut changed = false;
+        if first <= own_last {
+            self.decide(|| Decision::Truncated { first, last: own_last });
             self.log.truncate(first);
-            self.membership.truncate(first);
+            changed = self.membership.truncate(first);
         }
-        let runs = clip_runs(&runs, first, last);
+        let runs = if first == prev.index.next() { runs } else { clip_runs(&runs, first, last) };
         self.log.append(&runs, last);
         for (index, configuration) in configurations {
             if index >= first {
                 self.membership.append(index, configuration);
+                changed = true;
             }
         }
+        if changed {
+            self.note_membership();
+        }
         self.durability.appended(first, last);
-        assert!(self.unsaved.append.is_none(), "a step appends once");
-        self.unsaved.append = Some(Append { first, last, runs, content: Content::Received });
+        self.stage(Append { first, last, runs, content: Content::Received }, effects);
     }
 
     /// The one way in which a follower's commit index moves: no further than the leader's, and no further than the own
     /// log is known to equal the leader's (bugs C02, C04).
     fn advance_commit(&mut self, leader_commit: Index, verified: Index) {
-        self.commit_index = self.commit_index.max(leader_commit.min(verified));
+        let commit = leader_commit.min(verified);
+        if commit > self.commit_index {
+            self.set_commit(commit);
+        }
+    }
+
+    /// Moves the commit index; the driver is told when the turn ends.
+    pub(crate) fn set_commit(&mut self, index: Index) {
+        assert!(index > self.commit_index, "the commit index only grows");
+        self.commit_index = index;
+        self.commit_moved = true;
     }
 
     /// Receives a heartbeat. The answer waits for the term to be durable, never for entries.
@@ -87,7 +111,9 @@ impl Node {
             follower.answer_due = true;
         }
         self.advance_commit(heartbeat.commit, verified);
-        self.send(from, Body::HeartbeatReply(HeartbeatReply { round: heartbeat.round }), effects);
+        let Heartbeat { round, session, .. } = heartbeat;
+        let reply = HeartbeatReply { round, session, promise_ticks: self.promise_ticks() };
+        self.send(from, Body::HeartbeatReply(reply), effects);
     }
 
     /// Tells the leader what is both durable here and equal to its log (bugs C03, C18), once for all requests of a turn.
@@ -96,13 +122,15 @@ impl Node {
         if !self.hard_state_is_durable() {
             return;
         }
-        let (Role::Follower(follower), Some(leader)) = (&mut self.role, self.leader) else { return };
+        let leader = self.leader();
+        let (Role::Follower(follower), Some(leader)) = (&mut self.role, leader) else { return };
         let matched = follower.verified.min(durable);
         let complete = durable >= follower.verified; // else more becomes durable soon, and is told then
         if matched > follower.acknowledged || (follower.answer_due && complete) {
             follower.acknowledged = follower.acknowledged.max(matched);
             follower.answer_due = !complete;
-            self.send(leader, Body::AppendAccepted(AppendAccepted { matched }), effects);
+            let session = follower.session;
+            self.send(leader, Body::AppendAccepted(AppendAccepted { matched, session }), effects);
         }
     }
 }
@@ -119,11 +147,11 @@ impl Node {
                 // One that is too large by itself still passes alone.
                 (over && leader.uncommitted_bytes > 0).then_some(Refusal::TooMuchUncommitted)
             }
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Some(Refusal::NotLeader(self.leader)),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Some(Refusal::NotLeader(self.leader())),
         };
         match refusal {
             Some(refusal) => effects.push(Effect::ProposalRefused(refusal)),
-            None => self.append_own(count, bytes, Content::Proposals),
+            None => self.append_own(count, bytes, Content::Proposals, effects),
         }
     }
 
@@ -138,32 +166,37 @@ impl Node {
             if voter == self.id { now } else { leader.peer(voter).map_or(0, |peer| peer.last_contact) }
         });
         if self.settings.check_quorum && now - heard >= timeout {
-            return self.become_follower(self.current_term, None, effects);
+            return self.resign(StepDown::NoQuorum, effects);
         }
         for peer in &mut leader.peers {
             if matches!(peer.pace, Pace::Snapshot { since } if now - since >= timeout * SNAPSHOT_TIMEOUTS) {
                 peer.on_snapshot_ended(None, now);
             }
         }
-        if let Some(transfer) = &mut leader.transfer {
-            transfer.ticks_left = transfer.ticks_left.saturating_sub(1);
-            if transfer.ticks_left == 0 {
-                leader.transfer = None;
-            }
-        }
         leader.heartbeat_elapsed += 1;
         if leader.heartbeat_elapsed >= self.settings.heartbeat_interval_ticks {
             self.broadcast_heartbeat(effects);
         }
+        self.tend_membership(effects);
+        self.hand_over_by_priority();
+        self.pass_transfer_time(effects);
     }
 
-    /// A peer lives.
-    pub(crate) fn hear_peer(&mut self, from: NodeId) {
-        let Role::Leader(leader) = &mut self.role else { return };
+    /// Whether an answer is of the present session of its sender's membership (bug M30). Anything that is lets the peer
+    /// count as alive, in that life of its disk.
+    pub(crate) fn answers_session(&mut self, from: NodeId, session: Index, incarnation: Option<Incarnation>) -> bool {
+        let Role::Leader(leader) = &mut self.role else { return false };
         let now = leader.clock;
-        if let Some(peer) = leader.peer_mut(from) {
-            peer.last_contact = now;
+        let Some(peer) = leader.peer_mut(from) else { return false };
+        if peer.session != session {
+            self.decide(|| Decision::Ignores { from, why: Ignored::OtherSession });
+            return false;
         }
+        peer.last_contact = now;
+        if peer.incarnation.is_none() {
+            peer.incarnation = incarnation;
+        }
+        peer.incarnation == incarnation
     }
 
     /// A follower holds everything up to `matched`, durably.
@@ -177,6 +210,7 @@ impl Node {
             return; // not an answer to anything that was sent
         }
         peer.on_accepted(answer.matched, held, now);
+        peer.note_round(last, now, u64::from(self.settings.election_timeout_ticks));
         leader.has_news = true;
     }
 
@@ -188,7 +222,9 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { unreachable!("dispatched to leaders only") };
         let Some(peer) = leader.peer_mut(from) else { return };
         if peer.on_rejected(answer.rejected, candidate.index) {
+            let behind = peer.next_index.previous();
             leader.has_news = true;
+            self.decide(|| Decision::Probes { peer: from, behind });
         }
     }
 
@@ -199,7 +235,12 @@ impl Node {
             return;
         }
         self.commit_by_counting();
+        self.release_uncommitted();
+        if self.is_voted_out() && !self.hands_over() {
+            self.on_transfer_leadership(None);
+        }
         self.send_appends(sizes, effects);
+        self.tell_departing(effects);
         self.open_read_round(effects);
         self.hand_over_if_ready(effects);
         self.check_progress();
@@ -209,25 +250,45 @@ impl Node {
     /// at all (bug M33), and only up to entries of its own term: with those, and not by counting, everything before them
     /// is committed (§3.6.2, Figure 3.7; bug C01).
     fn commit_by_counting(&mut self) {
-        let durable = self.durability.index();
-        let Role::Leader(leader) = &mut self.role else { return };
-        let held = Index(quorum::reached(self.membership.current(), |voter| {
-            if voter == self.id { durable.0 } else { leader.peer(voter).map_or(0, |peer| peer.match_index.0) }
-        }));
-        if held <= self.commit_index || self.log.term_at(held) != Some(self.current_term) {
+        let Role::Leader(leader) = &self.role else { return };
+        let held = self.held_by_quorum(leader);
+        if held <= self.commit_index {
             return;
         }
-        self.commit_index = held;
+        if !may_commit(&self.log, held, self.current_term) {
+            let held = self.log.position_at(held).expect("what is not committed is not compacted");
+            return self.decide(|| Decision::NotCommittedYet { held });
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
         leader.committed_in_own_term = true;
-        while let Some((_, bytes)) = leader.uncommitted.front().filter(|(last, _)| *last <= held) {
+        self.set_commit(held);
+        self.decide(|| Decision::Committed { up_to: held });
+    }
+
+    /// Makes room for proposals, by what is both committed and durable here: with a disk that hangs, the rest of the
+    /// group commits without it, and what waits in memory must not grow without a bound (bug G08).
+    fn release_uncommitted(&mut self) {
+        let done = self.commit_index.min(self.durability.index());
+        let Role::Leader(leader) = &mut self.role else { return };
+        while let Some((_, bytes)) = leader.uncommitted.front().filter(|(last, _)| *last <= done) {
             leader.uncommitted_bytes -= bytes;
             leader.uncommitted.pop_front();
         }
     }
 
+    /// What a quorum holds durably, as far as this leader knows.
+    pub(crate) fn held_by_quorum(&self, leader: &Leader) -> Index {
+        let durable = self.durability.index();
+        Index(quorum::reached(self.membership.current(), |voter| {
+            if voter == self.id { durable.0 } else { leader.peer(voter).map_or(0, |peer| peer.match_index.0) }
+        }))
+    }
+
     fn send_appends(&mut self, sizes: &dyn EntrySizes, effects: &mut Vec<Effect>) {
+        let incarnation = self.incarnation();
         let Role::Leader(leader) = &mut self.role else { return };
         let sender = Sender {
+            incarnation,
             log: &self.log,
             membership: &self.membership,
             settings: &self.settings,
@@ -236,15 +297,33 @@ impl Node {
             now: leader.clock,
             sizes,
         };
+        let mut in_need = Vec::new(); // nearly never anybody
         for peer in &mut leader.peers {
+            let waited = matches!(peer.pace, Pace::Snapshot { .. });
             sender.send_entries(peer, effects);
-            sender.tell_commit(peer, effects);
+            // Who may know nothing, because it has restarted, cannot wait for entries that may not come.
+            if self.settings.tell_commit_at_once || peer.commit_told == Index(0) {
+                sender.tell_commit(peer, effects);
+            }
+            if !waited && matches!(peer.pace, Pace::Snapshot { .. }) {
+                in_need.push(Decision::SendsSnapshot { peer: peer.id, next: peer.next_index });
+            }
+        }
+        for decision in in_need {
+            self.decide(|| decision);
         }
     }
 }
 
+/// Whether a leader of `term` commits by counting that a quorum holds everything up to `held`. Terms never fall along a
+/// log: if the entry there is of an earlier term, so is everything before it.
+fn may_commit(log: &LogView, held: Index, term: Term) -> bool {
+    log.term_at(held) == Some(term)
+}
+
 /// What a leader sends from, while its peers change.
 struct Sender<'a> {
+    incarnation: Option<Incarnation>,
     log: &'a LogView,
     membership: &'a Membership,
     settings: &'a Settings,
@@ -293,13 +372,9 @@ impl Sender<'_> {
 
     fn send_append(&self, peer: &Progress, prev: LogPosition, last: Index, effects: &mut Vec<Effect>) {
         let first = prev.index.next();
-        let request = AppendEntries {
-            prev,
-            last,
-            runs: self.log.runs_between(first, last),
-            configurations: self.membership.between(first, last),
-            leader_commit: self.commit,
-        };
+        let (runs, configurations) = (self.log.runs_between(first, last), self.membership.between(first, last));
+        let entries = Entries { prev, last, runs, configurations };
+        let request = AppendEntries { entries, leader_commit: self.commit, session: peer.session };
         effects.push(self.message(peer.id, Body::AppendEntries(request)));
     }
 
@@ -311,12 +386,56 @@ impl Sender<'_> {
         }
         peer.become_snapshot(self.now);
         let position = self.log.compacted();
-        let configuration = self.membership.at(position.index).clone();
+        let configuration = Arc::clone(self.membership.at(position.index));
         effects.push(self.message(peer.id, Body::InstallSnapshot(SnapshotMeta { position, configuration })));
         effects.push(Effect::SendSnapshot { to: peer.id, at_least: position.index });
     }
 
     fn message(&self, to: NodeId, body: Body) -> Effect {
-        Effect::Send { to, message: Message { term: self.term, body } }
+        Effect::Send { to, message: Message { term: self.term, incarnation: self.incarnation, body } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::Configuration;
+    use crate::types::{TermRun, TermRuns};
+
+    /// Figure 3.1, rules for leaders: the largest N beyond the commit index that a majority's match indexes have reached
+    /// and whose entry is of the current term.
+    fn textbook(terms: &[u64], matched: &[u64], current: u64) -> u64 {
+        let majority = |n: u64| matched.iter().filter(|held| **held >= n).count() * 2 > matched.len();
+        (1..=terms.len() as u64).rev().find(|n| majority(*n) && terms[*n as usize - 1] == current).unwrap_or(0)
+    }
+
+    /// Every log of four entries of three terms, and every combination of match indexes of one to seven voters.
+    #[test]
+    fn counting_commits_what_the_textbook_says() {
+        let mut committed = 0;
+        for shape in 0..27_u64 {
+            let terms = [1, 1 + shape % 3, 1 + shape / 3 % 3, 1 + shape / 9 % 3];
+            if !terms.is_sorted() {
+                continue;
+            }
+            let mut runs = TermRuns::None;
+            for (place, term) in terms.iter().enumerate() {
+                if place == 0 || terms[place - 1] < *term {
+                    runs.push(TermRun { term: Term(*term), first: Index(place as u64 + 1) });
+                }
+            }
+            let log = LogView::new(LogPosition::START, runs, Index(4));
+            for voters in 1..=7_u32 {
+                let configuration = Configuration::of((0..u64::from(voters)).map(NodeId));
+                for number in 0..5_u64.pow(voters) {
+                    let matched: Vec<u64> = (0..voters).map(|place| number / 5_u64.pow(place) % 5).collect();
+                    let held = Index(quorum::reached(&configuration, |voter| matched[voter.0 as usize]));
+                    let counted = if may_commit(&log, held, Term(3)) { held.0 } else { 0 };
+                    assert_eq!(counted, textbook(&terms, &matched, 3), "{terms:?} held as {matched:?}");
+                    committed += u64::from(counted > 0);
+                }
+            }
+        }
+        assert!(committed > 100_000, "too little is committed to compare: {committed}");
     }
 }

@@ -1,5 +1,7 @@
 //! Compaction, and snapshots for those who need what was compacted (dissertation §5).
 
+use std::sync::Arc;
+
 use crate::interface::Effect;
 use crate::node::Node;
 use crate::role::Role;
@@ -41,6 +43,9 @@ impl Node {
             assert!(known, "State Machine Safety: snapshot {} disagrees with a committed entry", meta.position);
             return;
         }
+        if meta.configuration.voters.is_empty() {
+            return; // whoever took it would not know whom to listen to
+        }
         if matches!(self.role, Role::Leader(_)) {
             return; // a leader has everything that is committed, and finds out by counting
         }
@@ -50,15 +55,16 @@ impl Node {
         }
         let already_held = self.log.term_at(index) == Some(meta.position.term);
         if already_held {
-            self.commit_index = index; // bug S03: the log goes on behind it and stays
+            self.set_commit(index); // bug S03: the log goes on behind it and stays
         } else {
             // One place sets every cursor (bug S07).
             self.log.reset(meta.position);
-            self.membership.reset(meta.configuration.clone());
+            self.membership.reset(index, Arc::clone(&meta.configuration));
+            self.note_membership();
             self.durability.reset(index);
             self.commit_index = index;
             self.applied = index;
-            self.announced_commit = index;
+            self.commit_moved = false;
             effects.push(Effect::InstallSnapshot(meta));
         }
         if let Role::Follower(follower) = &mut self.role {

@@ -1,6 +1,10 @@
 //! The words of the paper as types: terms, indexes, identities and positions.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::configuration::Configuration;
 
 /// A Raft term: numbers elections, grows for ever (dissertation §3.3). Zero is before the first election.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +17,13 @@ pub struct Index(pub u64);
 /// A member's identity within its cluster. Never zero in a running cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);
+
+/// One life of a member's disk: drawn at random when its data directory is made, and kept there (bugs M28, M29).
+///
+/// A member that comes back without its disk has another incarnation, and with it no claim to the identity of the one
+/// that promised and acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u64);
 
 /// One replicated log among the many that a process may take part in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,47 +83,98 @@ pub struct TermRun {
     pub first: Index,
 }
 
-/// The members of a group. Joint while `outgoing` is not empty: then every decision needs a majority of both halves
-/// (dissertation §4.3).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Configuration {
-    /// Voters of the configuration in force, or of the new half of a joint one. Sorted, without repetition.
-    pub voters: Vec<NodeId>,
-    /// Voters of the old half of a joint configuration; empty otherwise. Sorted.
-    pub outgoing: Vec<NodeId>,
-    /// Members that receive the log and neither vote nor count. Sorted, disjoint from both halves.
-    pub learners: Vec<NodeId>,
+/// The terms of a stretch of entries, as runs. Nearly always one, which is held in place.
+#[derive(Clone, Debug, Default)]
+pub enum TermRuns {
+    /// No entries.
+    #[default]
+    None,
+    /// Entries of one term.
+    One([TermRun; 1]),
+    /// Entries of several terms.
+    Many(Vec<TermRun>),
 }
 
-impl Configuration {
-    /// A plain configuration of these voters.
-    #[must_use]
-    pub fn of(voters: impl IntoIterator<Item = NodeId>) -> Configuration {
-        let mut voters: Vec<NodeId> = voters.into_iter().collect();
-        voters.sort_unstable();
-        voters.dedup();
-        Configuration { voters, ..Configuration::default() }
+impl TermRuns {
+    /// Adds a run at the end.
+    pub fn push(&mut self, run: TermRun) {
+        match self {
+            TermRuns::None => *self = TermRuns::One([run]),
+            TermRuns::One([only]) => *self = TermRuns::Many(vec![*only, run]),
+            TermRuns::Many(runs) => runs.push(run),
+        }
     }
 
-    /// Whether two halves are in force at once.
-    #[must_use]
-    pub fn is_joint(&self) -> bool {
-        !self.outgoing.is_empty()
+    /// Keeps the runs `from .. to`.
+    pub(crate) fn keep(&mut self, from: usize, to: usize) {
+        match (self.len(), to - from) {
+            (before, after) if before == after => {}
+            (_, 0) => *self = TermRuns::None,
+            (_, 1) => *self = TermRuns::One([self[from]]),
+            _ => {
+                let TermRuns::Many(runs) = self else { unreachable!("several runs are kept of more") };
+                runs.truncate(to);
+                runs.drain(..from);
+            }
+        }
     }
 
-    /// Whether `node` votes in either half.
-    #[must_use]
-    pub fn is_voter(&self, node: NodeId) -> bool {
-        self.voters.contains(&node) || self.outgoing.contains(&node)
+    pub(crate) fn first_mut(&mut self) -> Option<&mut TermRun> {
+        match self {
+            TermRuns::None => None,
+            TermRuns::One([only]) => Some(only),
+            TermRuns::Many(runs) => runs.first_mut(),
+        }
     }
+}
 
-    /// Every member once, voters of both halves and learners, in order of identity.
-    #[must_use]
-    pub fn members(&self) -> Vec<NodeId> {
-        let mut all: Vec<NodeId> = self.voters.iter().chain(&self.outgoing).chain(&self.learners).copied().collect();
-        all.sort_unstable();
-        all.dedup();
+impl Deref for TermRuns {
+    type Target = [TermRun];
+
+    fn deref(&self) -> &[TermRun] {
+        match self {
+            TermRuns::None => &[],
+            TermRuns::One(only) => only,
+            TermRuns::Many(runs) => runs,
+        }
+    }
+}
+
+impl From<&[TermRun]> for TermRuns {
+    fn from(runs: &[TermRun]) -> TermRuns {
+        match runs {
+            [] => TermRuns::None,
+            [only] => TermRuns::One([*only]),
+            several => TermRuns::Many(several.to_vec()),
+        }
+    }
+}
+
+impl From<Vec<TermRun>> for TermRuns {
+    fn from(runs: Vec<TermRun>) -> TermRuns {
+        if runs.len() > 1 { TermRuns::Many(runs) } else { TermRuns::from(&runs[..]) }
+    }
+}
+
+impl FromIterator<TermRun> for TermRuns {
+    fn from_iter<I: IntoIterator<Item = TermRun>>(runs: I) -> TermRuns {
+        let mut all = TermRuns::None;
+        runs.into_iter().for_each(|run| all.push(run));
         all
+    }
+}
+
+impl PartialEq for TermRuns {
+    fn eq(&self, other: &TermRuns) -> bool {
+        self[..] == other[..]
+    }
+}
+
+impl Eq for TermRuns {}
+
+impl std::hash::Hash for TermRuns {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self[..].hash(state);
     }
 }
 
@@ -122,7 +184,7 @@ pub struct SnapshotMeta {
     /// Last entry that the snapshot contains.
     pub position: LogPosition,
     /// Membership in force at `position`.
-    pub configuration: Configuration,
+    pub configuration: Arc<Configuration>,
 }
 
 macro_rules! display_number {
@@ -140,6 +202,12 @@ impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Small identities are those of tests and stories; real ones are etcd's 64-bit hashes, shown as etcd does.
         if self.0 < 1000 { write!(f, "n{}", self.0) } else { write!(f, "{:x}", self.0) }
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
     }
 }
 

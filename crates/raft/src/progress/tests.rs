@@ -7,7 +7,7 @@ const HELD: u64 = 3; // the leader's first entry
 
 /// A follower in a pace, with 4 matched. The probe went out behind 6 with entries 7 to 9; the stream goes up to 9.
 fn follower(pace: &str) -> Progress {
-    let mut peer = Progress::new(NodeId(2), Index(7), 0);
+    let mut peer = Progress::new(NodeId(2), Index(0), Index(7), 0);
     peer.match_index = Index(MATCH);
     peer.commit_told = Index(MATCH);
     match pace {
