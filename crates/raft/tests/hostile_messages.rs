@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use kontiki_raft::{
-    AppendAccepted, AppendEntries, AppendRejected, Body, Configuration, Effect, EntrySizes, HardState, Heartbeat,
-    HeartbeatReply, Index, Input, LogPosition, Message, Node, NodeId, ReadId, RequestVote, RequestVoteReply, RoleKind,
-    Settings, SnapshotMeta, Start, Term, TermRun,
+    AppendAccepted, AppendEntries, AppendRejected, Attributes, Body, Configuration, Configurations, Effect, Entries,
+    EntrySizes, Exclusion, HardState, Heartbeat, HeartbeatReply, Incarnation, Index, Input, LogPosition, Message, Node,
+    NodeId, Pull, ReadId, RequestVote, RequestVoteReply, RoleKind, Settings, SnapshotMeta, Start, Term, TermRun,
 };
 use proptest::prelude::*;
 
@@ -19,20 +21,43 @@ impl EntrySizes for OneByteEach {
     }
 }
 
+fn life(id: u64) -> Incarnation {
+    Incarnation(0x100 * id)
+}
+
+/// Three voters; the lives of n1 and n2 are bound.
+fn membership() -> Arc<Configuration> {
+    let mut configuration = Configuration::of((1..=3).map(NodeId));
+    for id in 1..=2 {
+        configuration.set_attributes(NodeId(id), Attributes { incarnation: Some(life(id)), ..Attributes::default() });
+    }
+    Arc::new(configuration)
+}
+
+/// A message of the life that is a member.
+fn message(from: u64, term: u64, body: Body) -> Input {
+    of_life(from, Some(life(from)), term, body)
+}
+
+fn of_life(from: u64, incarnation: Option<Incarnation>, term: u64, body: Body) -> Input {
+    Input::Receive { from: NodeId(from), message: Message { term: Term(term), incarnation, body } }
+}
+
 /// n1 of three, with entries 4 to 8 of terms 2 and 3 behind a compacted 3@2; the disk answers at once.
 fn replica() -> Node {
     let run = |term, first| TermRun { term: Term(term), first: Index(first) };
     Node::new(Start {
         id: NodeId(1),
+        incarnation: Some(life(1)),
         hard_state: HardState { term: Term(3), voted_for: None },
         compacted: LogPosition { term: Term(2), index: Index(3) },
-        runs: vec![run(2, 4), run(3, 6)],
+        runs: vec![run(2, 4), run(3, 6)].into(),
         last: Index(8),
-        configuration: Configuration::of((1..=3).map(NodeId)),
+        configuration: membership(),
         configurations: Vec::new(),
         applied: Index(5),
         seed: 1,
-        settings: Settings { pre_vote: false, ..Settings::default() },
+        settings: Arc::new(Settings { pre_vote: false, ..Settings::default() }),
     })
 }
 
@@ -55,8 +80,8 @@ fn turn(node: &mut Node, input: Input) -> Vec<Effect> {
 fn leader() -> Node {
     let mut node = replica();
     turn(&mut node, Input::Campaign);
-    let vote = Body::RequestVoteReply(RequestVoteReply { granted: true, pre_vote: false });
-    turn(&mut node, Input::Receive { from: NodeId(2), message: Message { term: Term(4), body: vote } });
+    let vote = Body::RequestVoteReply(RequestVoteReply { granted: true, pre_vote: false, last: LogPosition::START });
+    turn(&mut node, message(2, 4, vote));
     assert_eq!(node.role(), RoleKind::Leader);
     node
 }
@@ -69,17 +94,64 @@ fn position() -> impl Strategy<Value = LogPosition> {
     (0..6_u64, index()).prop_map(|(term, index)| LogPosition { term: Term(term), index })
 }
 
+/// Nearly always that of somebody who was a member when the leader was elected.
+fn session() -> impl Strategy<Value = Index> {
+    prop_oneof![4 => Just(Index(0)), 1 => index()]
+}
+
+/// Lives of n2 and n3, others, and none.
+fn any_life() -> impl Strategy<Value = Option<Incarnation>> {
+    proptest::option::weighted(0.9, (1..5_u64).prop_map(life))
+}
+
+fn exclusion() -> impl Strategy<Value = Exclusion> {
+    prop_oneof![
+        index().prop_map(|at| Exclusion::Removed { at }),
+        (index(), 1..4_u64).prop_map(|(at, id)| Exclusion::Stranger { at, member: life(id) }),
+    ]
+}
+
+fn entries() -> impl Strategy<Value = Entries> {
+    let runs = proptest::collection::vec((0..6_u64, index()), 0..3)
+        .prop_map(|runs| runs.into_iter().map(|(term, first)| TermRun { term: Term(term), first }).collect());
+    (position(), index(), runs, configurations()).prop_map(|(prev, last, runs, configurations)| Entries {
+        prev,
+        last,
+        runs,
+        configurations,
+    })
+}
+
+/// Mostly none; sound and unsound ones, in any order.
+fn configurations() -> impl Strategy<Value = Configurations> {
+    let ids = || proptest::collection::vec((1..6_u64).prop_map(NodeId), 0..4);
+    let one = (ids(), ids(), ids()).prop_map(|(voters, outgoing, learners)| {
+        Arc::new(Configuration { voters, outgoing, learners, ..Configuration::default() })
+    });
+    let sound = ids().prop_map(|voters| Arc::new(Configuration::of(voters)));
+    let some = proptest::collection::vec((index(), prop_oneof![one, sound]), 0..3);
+    prop_oneof![3 => Just(Vec::new()), 1 => some].prop_map(Configurations::from)
+}
+
 /// Answers and questions, but no claims of leadership.
 fn talk() -> impl Strategy<Value = Body> {
     prop_oneof![
         (position(), any::<bool>(), any::<bool>())
             .prop_map(|(last, pre_vote, transfer)| Body::RequestVote(RequestVote { last, pre_vote, transfer })),
-        (any::<bool>(), any::<bool>())
-            .prop_map(|(granted, pre_vote)| Body::RequestVoteReply(RequestVoteReply { granted, pre_vote })),
-        index().prop_map(|matched| Body::AppendAccepted(AppendAccepted { matched })),
-        (index(), position()).prop_map(|(rejected, hint)| Body::AppendRejected(AppendRejected { rejected, hint })),
-        (0..9_u64).prop_map(|round| Body::HeartbeatReply(HeartbeatReply { round })),
-        Just(Body::TimeoutNow),
+        (any::<bool>(), any::<bool>(), position()).prop_map(|(granted, pre_vote, last)| {
+            Body::RequestVoteReply(RequestVoteReply { granted, pre_vote, last })
+        }),
+        (index(), session()).prop_map(|(matched, session)| Body::AppendAccepted(AppendAccepted { matched, session })),
+        (index(), position(), session()).prop_map(|(rejected, hint, session)| Body::AppendRejected(AppendRejected {
+            rejected,
+            hint,
+            session
+        })),
+        (0..9_u64, session(), 0..9_u32).prop_map(|(round, session, promise_ticks)| {
+            Body::HeartbeatReply(HeartbeatReply { round, session, promise_ticks })
+        }),
+        exclusion().prop_map(Body::Excluded),
+        (position(), position()).prop_map(|(last, behind)| Body::Pull(Pull { last, behind })),
         (0..5_u64).prop_map(|id| Body::ReadIndex(ReadId(id))),
         (0..5_u64, proptest::option::of(index()))
             .prop_map(|(id, index)| Body::ReadIndexReply { id: ReadId(id), index }),
@@ -88,23 +160,31 @@ fn talk() -> impl Strategy<Value = Body> {
 
 /// Claims of a leader whose log agrees with the replica's committed part, sound or not.
 fn claim() -> impl Strategy<Value = Body> {
-    let runs = proptest::collection::vec((0..6_u64, index()), 0..3)
-        .prop_map(|runs| runs.into_iter().map(|(term, first)| TermRun { term: Term(term), first }).collect::<Vec<_>>());
     prop_oneof![
-        (position(), index(), runs, index()).prop_map(|(prev, last, runs, leader_commit)| {
-            Body::AppendEntries(AppendEntries { prev, last, runs, configurations: Vec::new(), leader_commit })
+        (entries(), index(), session()).prop_map(|(entries, leader_commit, session)| {
+            Body::AppendEntries(AppendEntries { entries, leader_commit, session })
         }),
-        (0..9_u64, index()).prop_map(|(round, commit)| Body::Heartbeat(Heartbeat { round, commit })),
+        entries().prop_map(Body::Pulled),
+        (0..9_u64, index(), session()).prop_map(|(round, commit, session)| Body::Heartbeat(Heartbeat {
+            round,
+            commit,
+            session
+        })),
         position().prop_map(|position| {
-            Body::InstallSnapshot(SnapshotMeta { position, configuration: Configuration::of([NodeId(2)]) })
+            Body::InstallSnapshot(SnapshotMeta { position, configuration: Arc::new(Configuration::of([NodeId(2)])) })
         }),
+        Just(Body::TimeoutNow),
+        Just(Body::Resigned),
     ]
 }
 
 /// Whether a claim leaves alone what the replica has committed, entries up to 5 of term 2. Otherwise it proves that
 /// something is corrupt, and the replica is right to halt.
 fn respects_commit(body: &Body) -> bool {
-    let Body::AppendEntries(request) = body else { return true };
+    let request = match body {
+        Body::AppendEntries(AppendEntries { entries, .. }) | Body::Pulled(entries) => entries,
+        _ => return true,
+    };
     let term_at = |index: Index| request.runs.iter().rev().find(|run| run.first <= index).map(|run| run.term);
     request.prev.index.0 >= 6 && request.prev.term >= Term(2)
         || (request.prev.term == Term(2) || request.prev.index.0 < 3)
@@ -117,11 +197,11 @@ proptest! {
 
     #[test]
     fn a_leader_survives_every_answer(
-        talk in proptest::collection::vec((2..5_u64, 2..6_u64, talk()), 1..30),
+        talk in proptest::collection::vec((2..5_u64, any_life(), 2..6_u64, talk()), 1..30),
     ) {
         let mut node = leader();
-        for (from, term, body) in talk {
-            turn(&mut node, Input::Receive { from: NodeId(from), message: Message { term: Term(term), body } });
+        for (from, life, term, body) in talk {
+            turn(&mut node, of_life(from, life, term, body));
             turn(&mut node, Input::Propose { count: 1, bytes: 1 });
             turn(&mut node, Input::Tick);
         }
@@ -129,10 +209,10 @@ proptest! {
 
     #[test]
     fn a_follower_survives_every_message(
-        messages in proptest::collection::vec((2..6_u64, prop_oneof![talk(), claim()]), 1..30),
+        messages in proptest::collection::vec((any_life(), 2..6_u64, prop_oneof![talk(), claim()]), 1..30),
     ) {
         let mut node = replica();
-        for (term, body) in messages {
+        for (life, term, body) in messages {
             // One voice for each term, as Election Safety demands; commit stays where `respects_commit` knows it.
             let body = match body {
                 Body::AppendEntries(request) => Body::AppendEntries(AppendEntries { leader_commit: Index(5), ..request }),
@@ -140,7 +220,7 @@ proptest! {
                 other => other,
             };
             if respects_commit(&body) && node.role() != RoleKind::Leader {
-                turn(&mut node, Input::Receive { from: NodeId(2), message: Message { term: Term(term), body } });
+                turn(&mut node, of_life(2, life, term, body));
             }
         }
     }
@@ -151,18 +231,17 @@ proptest! {
 #[test]
 fn commit_stops_at_what_is_verified() {
     let mut node = replica();
-    let message = |body| Input::Receive { from: NodeId(2), message: Message { term: Term(4), body } };
-    let request = AppendEntries {
+    let entries = Entries {
         prev: LogPosition { term: Term(2), index: Index(5) },
         last: Index(6),
-        runs: vec![TermRun { term: Term(3), first: Index(6) }],
-        configurations: Vec::new(),
-        leader_commit: Index(8),
+        runs: vec![TermRun { term: Term(3), first: Index(6) }].into(),
+        configurations: Configurations::default(),
     };
-    let effects = turn(&mut node, message(Body::AppendEntries(request)));
+    let request = AppendEntries { entries, leader_commit: Index(8), session: Index(0) };
+    let effects = turn(&mut node, message(2, 4, Body::AppendEntries(request)));
     assert!(effects.contains(&Effect::Committed(Index(6))), "{effects:?}");
     assert_eq!(node.last_index(), Index(8), "nothing conflicts, so nothing is cut (bug L01)");
-    turn(&mut node, message(Body::Heartbeat(Heartbeat { round: 1, commit: Index(8) })));
+    turn(&mut node, message(2, 4, Body::Heartbeat(Heartbeat { round: 1, commit: Index(8), session: Index(0) })));
     assert_eq!(node.commit_index(), Index(6));
 }
 
@@ -170,31 +249,33 @@ fn commit_stops_at_what_is_verified() {
 #[test]
 fn malformed_entries_are_not_looked_at() {
     let run = |term, first| TermRun { term: Term(term), first: Index(first) };
-    let sound = AppendEntries {
+    let sound = Entries {
         prev: LogPosition { term: Term(3), index: Index(8) },
         last: Index(10),
-        runs: vec![run(3, 9), run(4, 10)],
-        configurations: vec![(Index(10), Configuration::of([NodeId(1)]))],
-        leader_commit: Index(5),
+        runs: vec![run(3, 9), run(4, 10)].into(),
+        configurations: vec![(Index(10), Arc::new(Configuration::of([NodeId(1)])))].into(),
     };
-    let well_formed = |request: &AppendEntries| {
-        Message { term: Term(4), body: Body::AppendEntries(request.clone()) }.is_well_formed()
+    let well_formed = |entries: &Entries| {
+        let request = AppendEntries { entries: entries.clone(), leader_commit: Index(5), session: Index(0) };
+        let carries = |body| Message { term: Term(4), incarnation: None, body }.is_well_formed();
+        let (sent, fetched) = (carries(Body::AppendEntries(request)), carries(Body::Pulled(entries.clone())));
+        assert_eq!(sent, fetched);
+        sent
     };
+    let of = |index, configuration| vec![(Index(index), Arc::new(configuration))].into();
     assert!(well_formed(&sound));
     let broken = [
-        ("no terms for entries", AppendEntries { runs: vec![], ..sound.clone() }),
-        ("terms for no entries", AppendEntries { last: Index(8), ..sound.clone() }),
-        ("ends before it begins", AppendEntries { last: Index(7), runs: vec![], ..sound.clone() }),
-        ("a gap behind prev", AppendEntries { runs: vec![run(3, 10)], ..sound.clone() }),
-        ("terms fall", AppendEntries { runs: vec![run(3, 9), run(2, 10)], ..sound.clone() }),
-        ("the first term falls", AppendEntries { runs: vec![run(2, 9)], ..sound.clone() }),
-        ("a term to come", AppendEntries { runs: vec![run(3, 9), run(5, 10)], ..sound.clone() }),
-        ("a run behind the end", AppendEntries { runs: vec![run(3, 9), run(4, 11)], ..sound.clone() }),
-        (
-            "a configuration outside",
-            AppendEntries { configurations: vec![(Index(8), Configuration::default())], ..sound.clone() },
-        ),
-        ("no end", AppendEntries { last: Index(u64::MAX), ..sound }),
+        ("no terms for entries", Entries { runs: vec![].into(), ..sound.clone() }),
+        ("terms for no entries", Entries { last: Index(8), ..sound.clone() }),
+        ("ends before it begins", Entries { last: Index(7), runs: vec![].into(), ..sound.clone() }),
+        ("a gap behind prev", Entries { runs: vec![run(3, 10)].into(), ..sound.clone() }),
+        ("terms fall", Entries { runs: vec![run(3, 9), run(2, 10)].into(), ..sound.clone() }),
+        ("the first term falls", Entries { runs: vec![run(2, 9)].into(), ..sound.clone() }),
+        ("a term to come", Entries { runs: vec![run(3, 9), run(5, 10)].into(), ..sound.clone() }),
+        ("a run behind the end", Entries { runs: vec![run(3, 9), run(4, 11)].into(), ..sound.clone() }),
+        ("a configuration outside", Entries { configurations: of(8, Configuration::of([NodeId(1)])), ..sound.clone() }),
+        ("a configuration of nobody", Entries { configurations: of(9, Configuration::default()), ..sound.clone() }),
+        ("no end", Entries { last: Index(u64::MAX), ..sound }),
     ];
     for (why, request) in broken {
         assert!(!well_formed(&request), "{why}");

@@ -1,96 +1,21 @@
 //! One member: a replica, the log as its driver sees it, and what of it would survive a crash.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use kontiki_raft::{
-    Configuration, Content, EntrySizes, HardState, Index, LogPosition, Node, NodeId, Persist, Settings, SnapshotMeta,
-    Start, Term, TermRun, Ticket,
+    Append, Configuration, Content, Decision, Exclusion, HardState, Incarnation, Index, LogPosition, Node, NodeId,
+    Persist, Settings, SnapshotMeta, Start, Ticket,
 };
 
 use super::facts::Facts;
-
-/// An entry: its term and a number that no other proposal has; zero for a blank one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub term: Term,
-    pub number: u64,
-}
-
-/// Entries behind a compacted position.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Log {
-    pub compacted: LogPosition,
-    pub entries: Vec<Entry>,
-}
-
-impl Log {
-    pub fn last(&self) -> Index {
-        Index(self.compacted.index.0 + self.entries.len() as u64)
-    }
-
-    pub fn entry(&self, index: Index) -> Option<Entry> {
-        let place = index.0.checked_sub(self.compacted.index.0 + 1)?;
-        self.entries.get(place as usize).copied()
-    }
-
-    pub fn term_at(&self, index: Index) -> Option<Term> {
-        if index == self.compacted.index {
-            return Some(self.compacted.term);
-        }
-        self.entry(index).map(|entry| entry.term)
-    }
-
-    pub fn read(&self, first: Index, last: Index) -> Vec<Entry> {
-        (first.0..=last.0).map(|index| self.entry(Index(index)).expect("entries to send are held")).collect()
-    }
-
-    pub fn positions(&self) -> impl Iterator<Item = LogPosition> + '_ {
-        let first = self.compacted.index.next().0;
-        self.entries
-            .iter()
-            .enumerate()
-            .map(move |(place, entry)| LogPosition { term: entry.term, index: Index(first + place as u64) })
-    }
-
-    /// Replaces everything from `first` on.
-    pub fn write(&mut self, first: Index, entries: &[Entry]) {
-        assert!(first <= self.last().next(), "a write leaves a gap (bug L14)");
-        assert!(first > self.compacted.index, "a write reaches into the compacted part (bug L20)");
-        self.entries.truncate((first.0 - self.compacted.index.0 - 1) as usize);
-        self.entries.extend_from_slice(entries);
-    }
-
-    fn compact(&mut self, position: LogPosition) {
-        if position.index <= self.compacted.index {
-            return;
-        }
-        self.entries.drain(..(position.index.0 - self.compacted.index.0) as usize);
-        self.compacted = position;
-    }
-
-    fn runs(&self) -> Vec<TermRun> {
-        let mut runs: Vec<TermRun> = Vec::new();
-        for position in self.positions() {
-            if runs.last().is_none_or(|run| run.term != position.term) {
-                runs.push(TermRun { term: position.term, first: position.index });
-            }
-        }
-        runs
-    }
-}
-
-/// One byte for each entry.
-impl EntrySizes for Log {
-    fn fit(&self, first: Index, last: Index, bytes_max: u64) -> (Index, u64) {
-        assert!(first > self.compacted.index && last <= self.last(), "sizes of entries that are not held");
-        let last = last.min(Index(first.0 + bytes_max.max(1) - 1));
-        (last, last.0 + 1 - first.0)
-    }
-}
+use super::log::{Entry, Log};
 
 /// What survives a crash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
+    /// The life of this disk.
+    pub incarnation: Option<Incarnation>,
     pub hard_state: HardState,
     pub log: Log,
     /// What the checkpoint of the state machine holds.
@@ -110,27 +35,47 @@ pub struct Member {
     pub id: NodeId,
     /// None while the process is down.
     pub node: Option<Node>,
+    /// The process stands still: it hears nothing and its clock does not run.
+    pub paused: bool,
     /// The log with everything staged.
     pub log: Log,
     pub stored: Stored,
+    /// Disks that this member had before: what they acknowledged counted when it was counted.
+    pub former: Vec<Stored>,
     /// What the driver was told is committed.
     pub committed: Index,
+    /// Was told that it does not count, while this was its newest configuration.
+    pub excluded: Option<(Exclusion, Arc<Configuration>)>,
+    /// Its decisions are told.
+    pub listens: bool,
+    pub settings: Arc<Settings>,
     writes: VecDeque<Write>,
-    configuration: Configuration,
-    settings: Settings,
+    initial: Arc<Configuration>,
 }
 
 impl Member {
-    pub fn new(id: NodeId, configuration: Configuration, settings: Settings, seed: u64) -> Member {
+    /// A member with an empty disk. It starts with the configuration `initial`; where that is empty, it waits to join.
+    pub fn new(
+        id: NodeId,
+        incarnation: Option<Incarnation>,
+        initial: Arc<Configuration>,
+        settings: Arc<Settings>,
+        seed: u64,
+    ) -> Member {
+        let log = Log::of(Arc::clone(&initial));
         let mut member = Member {
             id,
             node: None,
-            log: Log::default(),
-            stored: Stored::default(),
+            paused: false,
+            log: log.clone(),
+            stored: Stored { incarnation, log, ..Stored::default() },
+            former: Vec::new(),
             committed: Index(0),
-            writes: VecDeque::new(),
-            configuration,
+            excluded: None,
+            listens: false,
             settings,
+            writes: VecDeque::new(),
+            initial,
         };
         member.restart(seed);
         member
@@ -145,29 +90,36 @@ impl Member {
         self.writes.len()
     }
 
+    /// The disk of one life of this member, of any where the life is not told: the present one or a former.
+    pub fn disks(&self, life: Option<Incarnation>) -> impl Iterator<Item = &Stored> {
+        let all = self.former.iter().chain([&self.stored]);
+        all.filter(move |disk| life.is_none() || disk.incarnation == life)
+    }
+
+    /// What the replica has decided since this was last asked.
+    pub fn take_decisions(&mut self) -> Vec<Decision> {
+        self.node.as_mut().map_or_else(Vec::new, Node::take_decisions)
+    }
+
+    /// Begins or ends to tell decisions.
+    pub fn listen(&mut self, listens: bool) {
+        self.listens = listens;
+        if let Some(node) = &mut self.node {
+            node.listen(listens);
+        }
+    }
+
     /// Takes a write over, with the entries that it names.
-    pub fn stage(
-        &mut self,
-        persist: Persist,
-        received: &[Entry],
-        mut proposed: impl FnMut() -> u64,
-        facts: &mut Facts,
-    ) {
+    pub fn stage(&mut self, persist: Persist, received: &[Entry], proposed: impl FnMut() -> u64, facts: &mut Facts) {
         let append = persist.append.map(|append| {
-            let count = (append.last.0 + 1 - append.first.0) as usize;
-            let term_of = |index: Index| append.runs.iter().rev().find(|run| run.first <= index).unwrap().term;
-            let entries: Vec<Entry> = match append.content {
-                Content::Received => received[received.len() - count..].to_vec(),
-                Content::Proposals => {
-                    (0..count).map(|_| Entry { term: term_of(append.first), number: proposed() }).collect()
-                }
-                Content::Blank | Content::Configuration(_) => vec![Entry { term: term_of(append.first), number: 0 }],
-            };
+            let entries = entries_of(&append, received, proposed);
             let mut before = self.log.term_at(append.first.previous()).expect("an append continues the log");
             for (index, entry) in (append.first.0..).map(Index).zip(&entries) {
-                assert_eq!(entry.term, term_of(index), "the append names the entries' terms");
-                facts.entry(LogPosition { term: entry.term, index }, *entry, before);
+                facts.entry(LogPosition { term: entry.term, index }, entry, before);
                 before = entry.term;
+            }
+            if let Content::Configuration(next) = &append.content {
+                facts.appends_configuration(self, next);
             }
             self.log.write(append.first, &entries);
             (append.first, entries)
@@ -192,14 +144,13 @@ impl Member {
 
     /// A description of everything applied.
     pub fn snapshot(&self) -> SnapshotMeta {
-        let node = self.node();
-        let index = node.applied();
-        let term = self.log.term_at(index).expect("the applied entry's term is known");
-        SnapshotMeta { position: LogPosition { term, index }, configuration: node.configuration_at(index).clone() }
+        let index = self.node().applied();
+        let position = self.log.position_at(index).expect("the applied entry's term is known");
+        SnapshotMeta { position, configuration: Arc::clone(self.log.configuration_at(index).1) }
     }
 
     pub fn install(&mut self, meta: SnapshotMeta) {
-        self.log = Log { compacted: meta.position, entries: Vec::new() };
+        self.log = Log { compacted: meta.position, base: meta.configuration, entries: Vec::new() };
         for write in &mut self.writes {
             write.append = None;
         }
@@ -212,15 +163,18 @@ impl Member {
     pub fn checkpoint(&mut self, keep: u64) -> Option<Index> {
         let node = self.node.as_ref()?;
         let applied = node.applied().min(node.durable_index()).min(self.stored.log.last());
-        if applied <= self.stored.applied {
+        // Who joined by entries does not know the members before those that added it, and keeps them (bug M12).
+        let known = !self.log.configuration_at(applied).1.voters.is_empty();
+        if applied <= self.stored.applied || !known {
             return None;
         }
         self.stored.applied = applied;
         let cut = Index(applied.0.saturating_sub(keep));
-        if cut <= self.log.compacted.index {
+        let known = !self.log.configuration_at(cut).1.voters.is_empty();
+        if cut <= self.log.compacted.index || !known {
             return None;
         }
-        let position = LogPosition { term: self.log.term_at(cut)?, index: cut };
+        let position = self.log.position_at(cut)?;
         self.log.compact(position);
         self.stored.log.compact(position);
         Some(cut)
@@ -232,23 +186,37 @@ impl Member {
         }
         self.writes.clear();
         self.node = None;
+        self.paused = false;
+        self.excluded = None;
+    }
+
+    /// The disk is lost while the process is down. The next life is another one, or cannot be told from this.
+    pub fn wipe(&mut self, next: Option<Incarnation>, joins: bool) {
+        let initial = if joins { Arc::default() } else { Arc::clone(&self.initial) };
+        let empty = Stored { incarnation: next, log: Log::of(initial), ..Stored::default() };
+        self.former.push(std::mem::replace(&mut self.stored, empty));
     }
 
     pub fn restart(&mut self, seed: u64) {
         self.log = self.stored.log.clone();
         self.committed = self.stored.applied;
-        self.node = Some(Node::new(Start {
+        let applied = self.stored.applied;
+        let in_log = self.log.configurations();
+        let mut node = Node::new(Start {
             id: self.id,
+            incarnation: self.stored.incarnation,
             hard_state: self.stored.hard_state,
             compacted: self.log.compacted,
             runs: self.log.runs(),
             last: self.log.last(),
-            configuration: self.configuration.clone(),
-            configurations: Vec::new(),
-            applied: self.stored.applied,
+            configuration: Arc::clone(self.log.configuration_at(applied).1),
+            configurations: in_log.map(|(index, configuration)| (index, Arc::clone(configuration))).collect(),
+            applied,
             seed,
-            settings: self.settings,
-        }));
+            settings: Arc::clone(&self.settings),
+        });
+        node.listen(self.listens);
+        self.node = Some(node);
     }
 
     /// The core's picture of the log is the log.
@@ -259,5 +227,26 @@ impl Member {
         for index in self.log.compacted.index.0..=self.log.last().0 {
             assert_eq!(node.term_at(Index(index)), self.log.term_at(Index(index)), "{}: term of {index}", self.id);
         }
+        assert_eq!(node.configuration(), self.log.configuration(), "{}: another configuration is in force", self.id);
     }
+}
+
+/// The entries that an append names, with their content.
+fn entries_of(append: &Append, received: &[Entry], mut proposed: impl FnMut() -> u64) -> Vec<Entry> {
+    let count = (append.last.0 + 1 - append.first.0) as usize;
+    let term_of = |index: Index| append.runs.iter().rev().find(|run| run.first <= index).unwrap().term;
+    let own = || Entry::of_term(term_of(append.first));
+    let entries: Vec<Entry> = match &append.content {
+        Content::Received => received[received.len() - count..].to_vec(),
+        Content::Proposals => (0..count).map(|_| Entry { number: proposed(), ..own() }).collect(),
+        Content::Blank => vec![own()],
+        Content::Configuration(configuration) => {
+            vec![Entry { configuration: Some(Arc::clone(configuration)), ..own() }]
+        }
+    };
+    assert_eq!(entries.len(), count, "an append names as many entries as there are");
+    for (index, entry) in (append.first.0..).map(Index).zip(&entries) {
+        assert_eq!(entry.term, term_of(index), "the append names the entries' terms");
+    }
+    entries
 }

@@ -4,80 +4,93 @@
 #![allow(clippy::unwrap_used, dead_code)] // each test binary uses its part of the harness
 
 pub mod facts;
+pub mod log;
+pub mod majority;
 pub mod member;
+pub mod network;
+pub mod seen;
+pub mod story;
 pub mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use facts::Facts;
 use kontiki_raft::{
-    Body, Configuration, Effect, Index, Input, LogPosition, Message, NodeId, ReadId, Refusal, RoleKind, Settings,
-    SnapshotMeta, Term,
+    AppendEntries, Body, Configuration, Effect, Incarnation, Index, Input, LogPosition, MemberChange, Message, NodeId,
+    ReadId, Refusal, RoleKind, Settings, SnapshotMeta, Term,
 };
-use member::{Entry, Member, Stored};
-
-/// Something on its way between two members.
-#[derive(Clone, Debug)]
-pub struct Packet {
-    pub from: NodeId,
-    pub to: NodeId,
-    pub content: Content,
-}
-
-/// What is on its way.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// A message with the entries that travel beside it.
-    Message(Message, Vec<Entry>),
-    /// A whole snapshot.
-    Snapshot(SnapshotMeta),
-}
+use log::Entry;
+use member::{Member, Stored};
+use network::{Choice, Content, Network, Packet};
+use seen::Seen;
 
 /// Replicas, their network, and what is known about the run.
 pub struct Cluster {
     pub members: BTreeMap<NodeId, Member>,
-    /// Packets under way, oldest first. The test decides which arrive.
-    pub network: Vec<Packet>,
-    /// Pairs that cannot hear each other.
-    pub cut: BTreeSet<(NodeId, NodeId)>,
+    pub network: Network,
+    /// Packets for processes that stand still.
+    waiting: Vec<Packet>,
     pub facts: Facts,
     /// What happened, in words, since somebody last looked.
     pub trace: trace::Trace,
+    pub seen: Seen,
     /// Disks that complete their writes only when told.
     pub slow_disks: BTreeSet<NodeId>,
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     pub refusals: Vec<(NodeId, Refusal)>,
-    /// How many snapshots were installed.
-    pub installed: u64,
+    /// State machines apply at once what is committed.
+    pub applies_at_once: bool,
+    /// Lives of disks are told apart.
+    lives: bool,
     next_entry: u64,
     next_read: u64,
 }
 
-impl Cluster {
-    /// Members 1 to `size`, all with empty disks and running.
-    pub fn new(size: u64, settings: Settings, seed: u64) -> Cluster {
-        Cluster::with_configuration(Configuration::of((1..=size).map(NodeId)), settings, seed)
-    }
+/// Members of a cluster at its beginning.
+pub struct Beginning {
+    pub configuration: Configuration,
+    pub settings: Settings,
+    pub seed: u64,
+    /// Lives of disks are told apart.
+    pub lives: bool,
+}
 
-    /// The members of `configuration`, all with empty disks and running.
-    pub fn with_configuration(configuration: Configuration, settings: Settings, seed: u64) -> Cluster {
+impl Cluster {
+    /// The members of a configuration, all with empty disks and running.
+    pub fn new(beginning: Beginning) -> Cluster {
+        let Beginning { configuration, settings, seed, lives } = beginning;
+        let (configuration, settings) = (Arc::new(configuration), Arc::new(settings));
         let mut cluster = Cluster {
             members: BTreeMap::new(),
-            network: Vec::new(),
-            cut: BTreeSet::new(),
-            facts: Facts::default(),
+            network: Network::default(),
+            waiting: Vec::new(),
+            facts: Facts::new(Arc::clone(&configuration)),
             trace: trace::Trace::default(),
+            seen: Seen::default(),
             slow_disks: BTreeSet::new(),
             settings,
             refusals: Vec::new(),
-            installed: 0,
+            applies_at_once: true,
+            lives,
             next_entry: 0,
             next_read: 0,
         };
         for id in configuration.members() {
-            cluster.members.insert(id, Member::new(id, configuration.clone(), settings, seed));
+            cluster.add(id, Arc::clone(&configuration), seed);
         }
         cluster
+    }
+
+    fn add(&mut self, id: NodeId, initial: Arc<Configuration>, seed: u64) {
+        let life = self.lives.then(|| life(id, 1));
+        let member = Member::new(id, life, initial, Arc::clone(&self.settings), seed);
+        self.members.insert(id, member);
+    }
+
+    /// Somebody new starts, and waits to be added to the group.
+    pub fn join(&mut self, id: NodeId, seed: u64) {
+        self.add(id, Arc::default(), seed);
     }
 
     pub fn ids(&self) -> Vec<NodeId> {
@@ -86,6 +99,14 @@ impl Cluster {
 
     pub fn member(&self, id: NodeId) -> &Member {
         &self.members[&id]
+    }
+
+    pub fn member_mut(&mut self, id: NodeId) -> &mut Member {
+        self.members.get_mut(&id).expect("is one of the cluster's")
+    }
+
+    pub fn runs(&self, id: NodeId) -> bool {
+        self.members.get(&id).is_some_and(|member| member.node.is_some())
     }
 
     /// The running member that leads in the highest term.
@@ -110,101 +131,155 @@ impl Cluster {
     }
 
     fn step_with(&mut self, id: NodeId, input: Input, received: Vec<Entry>) {
-        let member = self.members.get_mut(&id).unwrap();
-        let Some(node) = &mut member.node else { return };
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(node) = member.node.as_mut().filter(|_| !member.paused) else { return };
+        let asks = match &input {
+            Input::Read(_) => true,
+            Input::Receive { message, .. } => matches!(message.body, Body::ReadIndex(_)),
+            _ => false,
+        };
         let mut effects = Vec::new();
         node.step(input, &mut effects);
+        if asks {
+            self.note_lease_read(id, &effects);
+        }
         self.carry_out(id, effects, &received);
+    }
+
+    /// A leader that answers a read in the very step in which it came has asked nobody.
+    fn note_lease_read(&mut self, id: NodeId, effects: &[Effect]) {
+        let member = &self.members[&id];
+        let answers = |effect: &Effect| match effect {
+            Effect::ReadReady { .. } => true,
+            Effect::Send { message, .. } => matches!(message.body, Body::ReadIndexReply { index: Some(_), .. }),
+            _ => false,
+        };
+        if member.node().role() == RoleKind::Leader && effects.iter().any(answers) {
+            self.facts.check_lease(member);
+            let configuration = member.log.configuration();
+            self.seen.lease_reads += u64::from(configuration.lease.is_some() && configuration.voters.len() > 1);
+        }
     }
 
     /// The end of a member's turn.
     pub fn flush(&mut self, id: NodeId) {
-        let member = self.members.get_mut(&id).unwrap();
-        let Some(node) = &mut member.node else { return };
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(node) = member.node.as_mut().filter(|_| !member.paused) else { return };
         let mut effects = Vec::new();
         node.flush(&member.log, &mut effects);
         self.carry_out(id, effects, &[]);
     }
 
     fn carry_out(&mut self, id: NodeId, effects: Vec<Effect>, received: &[Entry]) {
-        let (term, cut_off) = {
-            let node = self.members[&id].node.as_ref().unwrap();
-            (node.term(), self.cut.clone())
-        };
+        let member = self.members.get_mut(&id).unwrap();
+        let term = member.node().term();
+        for decision in member.take_decisions() {
+            self.trace.decision(id, &decision);
+        }
+        let mut committed = false;
         for effect in effects {
             self.trace.effect(id, term, &effect);
-            let member = self.members.get_mut(&id).unwrap();
-            match effect {
-                Effect::Persist(persist) => {
-                    let next_entry = &mut self.next_entry;
-                    let proposed = || {
-                        *next_entry += 1;
-                        *next_entry
-                    };
-                    member.stage(persist, received, proposed, &mut self.facts);
-                }
-                Effect::Send { to, message } => {
-                    self.facts.check_promise(member, to, &message);
-                    let entries = match &message.body {
-                        Body::AppendEntries(request) => member.log.read(request.prev.index.next(), request.last),
-                        _ => Vec::new(),
-                    };
-                    if !cut_off.contains(&(id, to)) {
-                        self.network.push(Packet { from: id, to, content: Content::Message(message, entries) });
-                    }
-                }
-                Effect::Committed(index) => {
-                    let member = &self.members[&id];
-                    self.facts.committed(member, index, &self.members);
-                    self.members.get_mut(&id).unwrap().committed = index;
-                }
-                Effect::ReadReady { id: read, index } => self.facts.read_ready(read, index),
-                Effect::ReadRefused(read) => self.facts.read_refused(read),
-                Effect::ProposalRefused(refusal) => self.refusals.push((id, refusal)),
-                Effect::SendSnapshot { to, at_least } => {
-                    let meta = member.snapshot();
-                    if meta.position.index >= at_least && !cut_off.contains(&(id, to)) {
-                        self.network.push(Packet { from: id, to, content: Content::Snapshot(meta) });
-                    }
-                }
-                Effect::InstallSnapshot(meta) => {
-                    member.install(meta);
-                    self.installed += 1;
-                }
-                Effect::LeadershipChanged(leadership) => self.facts.leadership(member, leadership),
-            }
+            self.seen.effect(&effect, &self.members[&id].log);
+            committed |= matches!(effect, Effect::Committed(_));
+            self.carry_out_one(id, effect, received);
         }
         let member = &self.members[&id];
         member.check_view();
+        self.facts.check_beliefs(member, &self.members);
+        if committed && self.applies_at_once {
+            self.apply(id);
+            self.flush(id);
+        }
         if !self.slow_disks.contains(&id) {
             self.complete_writes(id, usize::MAX);
+        }
+    }
+
+    fn carry_out_one(&mut self, id: NodeId, effect: Effect, received: &[Entry]) {
+        let member = self.members.get_mut(&id).unwrap();
+        match effect {
+            Effect::Persist(persist) => {
+                let next_entry = &mut self.next_entry;
+                let proposed = || {
+                    *next_entry += 1;
+                    *next_entry
+                };
+                member.stage(persist, received, proposed, &mut self.facts);
+            }
+            Effect::Send { to, message } => {
+                self.facts.check_message(member, to, &message);
+                let entries = match &message.body {
+                    Body::AppendEntries(AppendEntries { entries, .. }) | Body::Pulled(entries) => {
+                        assert!(member.log.has(entries), "{id} sends entries that it does not hold");
+                        member.log.read(entries.prev.index.next(), entries.last)
+                    }
+                    _ => Vec::new(),
+                };
+                self.network.send(Packet { from: id, to, content: Content::Message(message, entries) });
+            }
+            Effect::Committed(index) => {
+                let member = &self.members[&id];
+                self.facts.committed(member, index, &self.members);
+                self.seen.committed = self.seen.committed.max(index.0);
+                self.member_mut(id).committed = index;
+            }
+            Effect::ReadReady { id: read, index } => self.facts.read_ready(read, index),
+            Effect::ReadRefused(read) => self.facts.read_refused(read),
+            Effect::ProposalRefused(refusal) => self.refusals.push((id, refusal)),
+            Effect::ChangeRefused(_) => {}
+            Effect::Excluded(exclusion) => {
+                member.excluded = Some((exclusion, Arc::clone(member.log.configuration())));
+            }
+            Effect::SendSnapshot { to, at_least } => {
+                let meta = member.snapshot();
+                // One without members helps nobody: this member does not know who they were then.
+                if meta.position.index >= at_least && !meta.configuration.voters.is_empty() {
+                    self.network.send(Packet { from: id, to, content: Content::Snapshot(meta) });
+                }
+            }
+            Effect::InstallSnapshot(meta) => {
+                self.facts.installs(member, &meta);
+                member.install(meta);
+            }
+            Effect::LeadershipChanged(leadership) => self.facts.leadership(member, leadership),
         }
     }
 
     /// The oldest `count` writes of a member become durable.
     pub fn complete_writes(&mut self, id: NodeId, count: usize) {
         for _ in 0..count {
-            let Some(ticket) = self.members.get_mut(&id).unwrap().complete_write() else { return };
+            let member = self.member_mut(id);
+            if member.paused {
+                return;
+            }
+            let Some(ticket) = member.complete_write() else { return };
             self.turn(id, Input::Persisted(ticket));
         }
     }
 
     /// A packet arrives. The turn does not end.
     pub fn arrive(&mut self, packet: Packet) {
-        let Packet { from, to, content } = packet;
-        if self.cut.contains(&(from, to)) || self.members[&to].node.is_none() {
+        if self.network.cut.contains(&(packet.from, packet.to)) || !self.runs(packet.to) {
             return;
         }
+        if self.members[&packet.to].paused {
+            self.waiting.push(packet);
+            return;
+        }
+        let Packet { from, to, content } = packet;
         match content {
             Content::Message(message, entries) => self.step_with(to, Input::Receive { from, message }, entries),
             Content::Snapshot(meta) => {
                 let position = meta.position;
-                self.step(to, Input::SnapshotReceived(meta));
-                self.flush(to);
+                self.receive_snapshot(to, meta);
                 // The stream's own acknowledgement; it is not subject to the test's choice of packets.
                 self.turn(from, Input::SnapshotSent { to, installed: Some(position) });
             }
         }
+    }
+
+    pub fn receive_snapshot(&mut self, to: NodeId, meta: SnapshotMeta) {
+        self.turn(to, Input::SnapshotReceived(meta));
     }
 
     /// A packet arrives and the receiver's turn ends.
@@ -214,21 +289,49 @@ impl Cluster {
         self.flush(to);
     }
 
+    /// The chosen packets arrive, oldest first, but nothing that this causes; in one turn, or each in a turn of its own.
+    pub fn deliver_chosen(&mut self, chosen: Choice, one_turn: bool) {
+        for packet in self.network.take(chosen) {
+            if one_turn { self.arrive(packet) } else { self.deliver(packet) }
+        }
+        for id in self.ids() {
+            self.flush(id);
+        }
+    }
+
+    /// Copies of what is chosen: behind everything else, or held back until they are released.
+    pub fn repeat(&mut self, mut chosen: Choice, late: bool) {
+        let network = &mut self.network;
+        let all = network.packets.iter().chain(&network.held);
+        let copies: Vec<Packet> = all.filter(|packet| chosen.takes(packet)).cloned().collect();
+        if late { network.held.extend(copies) } else { network.packets.extend(copies) }
+    }
+
+    /// A message arrives that nobody has sent.
+    pub fn forge(&mut self, from: NodeId, to: NodeId, message: Message, entries: Vec<Entry>) {
+        self.deliver(Packet { from, to, content: Content::Message(message, entries) });
+    }
+
     /// Everything that is under way arrives, and everything that follows from it.
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
-            if self.network.is_empty() {
+            if self.network.packets.is_empty() {
                 return;
             }
-            let packet = self.network.remove(0);
+            let packet = self.network.packets.remove(0);
             self.deliver(packet);
         }
         panic!("the network does not come to rest");
     }
 
-    /// Proposes one entry at a member.
+    /// Proposes entries at a member.
     pub fn propose(&mut self, id: NodeId, count: u64) {
         self.turn(id, Input::Propose { count, bytes: count });
+    }
+
+    /// Asks a member for a change of membership.
+    pub fn change(&mut self, id: NodeId, changes: Vec<MemberChange>) {
+        self.turn(id, Input::ChangeMembership(changes));
     }
 
     /// Asks for a linearizable read at a member.
@@ -249,8 +352,8 @@ impl Cluster {
     /// A member takes a checkpoint of what is applied and durable, and cuts its log behind it.
     pub fn compact(&mut self, id: NodeId, keep: u64) {
         self.apply(id);
-        let member = self.members.get_mut(&id).unwrap();
-        if member.node.is_none() {
+        let member = self.member_mut(id);
+        if member.node.is_none() || member.paused {
             return;
         }
         if let Some(index) = member.checkpoint(keep) {
@@ -261,13 +364,47 @@ impl Cluster {
 
     /// A member's process dies. Of its unfinished writes the oldest `survive` are on disk all the same.
     pub fn crash(&mut self, id: NodeId, survive: usize) {
-        self.members.get_mut(&id).unwrap().crash(survive);
-        self.network.retain(|packet| packet.to != id);
+        self.seen.crashes += 1;
+        self.member_mut(id).crash(survive);
+        self.network.forget(id);
+        self.waiting.retain(|packet| packet.to != id);
     }
 
     /// A member starts anew from its disk.
     pub fn restart(&mut self, id: NodeId, seed: u64) {
-        self.members.get_mut(&id).unwrap().restart(seed);
+        self.member_mut(id).restart(seed);
+    }
+
+    /// A member loses its disk, and with it its life.
+    pub fn wipe(&mut self, id: NodeId, joins: bool) {
+        self.crash(id, 0);
+        self.seen.wipes += 1;
+        let number = self.members[&id].former.len() as u64 + 2;
+        let next = self.lives.then(|| life(id, number));
+        self.member_mut(id).wipe(next, joins);
+    }
+
+    /// A member's process stands still.
+    pub fn sleep(&mut self, id: NodeId) {
+        self.seen.pauses += 1;
+        self.member_mut(id).paused = true;
+    }
+
+    /// It goes on, and knows that time was lost. What waited for it is under way again.
+    pub fn wake(&mut self, id: NodeId) {
+        let member = self.member_mut(id);
+        if !std::mem::take(&mut member.paused) {
+            return;
+        }
+        self.turn(id, Input::Paused);
+        let waiting = self.waiting.extract_if(.., |packet| packet.to == id);
+        self.network.packets.extend(waiting);
+    }
+
+    /// A member goes on alone by force. Nothing can be held against the cores after that.
+    pub fn force_new_cluster(&mut self, id: NodeId) {
+        self.facts.suspend();
+        self.turn(id, Input::ForceNewCluster);
     }
 
     /// Cuts a member off from all others.
@@ -279,15 +416,13 @@ impl Cluster {
 
     /// Cuts the connection between two members.
     pub fn cut_pair(&mut self, one: NodeId, two: NodeId) {
-        self.cut.insert((one, two));
-        self.cut.insert((two, one));
-        let cut = &self.cut;
-        self.network.retain(|packet| !cut.contains(&(packet.from, packet.to)));
+        self.network.cut(one, two);
+        self.network.cut(two, one);
     }
 
     /// All can hear each other again.
     pub fn heal(&mut self) {
-        self.cut.clear();
+        self.network.cut.clear();
     }
 
     /// Replaces what a stopped member has on its disk.
@@ -297,7 +432,7 @@ impl Cluster {
             let before = stored.log.term_at(position.index.previous()).unwrap();
             self.facts.entry(position, entry, before);
         }
-        self.members.get_mut(&id).unwrap().stored = stored;
+        self.member_mut(id).stored = stored;
     }
 
     /// The position of the newest entry that any member has committed.
@@ -309,4 +444,9 @@ impl Cluster {
     pub fn all_committed(&self, index: Index) -> bool {
         self.members.values().filter_map(|member| member.node.as_ref()).all(|node| node.commit_index() >= index)
     }
+}
+
+/// The lives of members are numbered, so that they can be told in words.
+pub fn life(id: NodeId, number: u64) -> Incarnation {
+    Incarnation(id.0 * 0x100 + number)
 }
