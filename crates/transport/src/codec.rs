@@ -8,13 +8,15 @@
 //! The payload bytes stand last, so that the head of a frame can be built in one small buffer and large payloads be
 //! written to the socket from where they lie.
 
+mod configuration;
 mod raft;
 #[cfg(test)]
 mod tests;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kontiki_raft::{Configuration, GroupId, Index, LogPosition, NodeId, SnapshotMeta, Term};
+use kontiki_raft::{GroupId, Index, LogPosition, SnapshotMeta, Term};
 
+use self::configuration::{configuration, put_configuration};
 use crate::error::FrameError;
 use crate::frame::Frame;
 use crate::wire::{COUNT_MAX, Reader, put_varint};
@@ -29,8 +31,8 @@ pub const FRAME_BYTES_MAX: usize = 64 << 20;
 ///
 /// # Panics
 ///
-/// If the frame breaks the sender's duties: more than [`FRAME_BYTES_MAX`] bytes, or an `AppendEntries` with another
-/// number of payloads than of entries.
+/// If the frame breaks the sender's duties: more than [`FRAME_BYTES_MAX`] bytes, or an `AppendEntries` or `Pulled`
+/// with another number of payloads than of entries.
 pub fn encode(frame: &Frame, out: &mut BytesMut) {
     encode_head(frame, out).expect("the sender keeps its frames below the limits");
     for payload in frame.payloads() {
@@ -92,7 +94,7 @@ pub(crate) fn encode_head(frame: &Frame, out: &mut BytesMut) -> Result<usize, Fr
     assert_eq!(
         payloads.len() as u64,
         expected,
-        "an AppendEntries carries one payload for each entry, other messages none"
+        "AppendEntries and Pulled carry one payload for each entry, other messages none"
     );
     if payloads.len() > COUNT_MAX {
         return Err(FrameError::Invalid { what: "payload count", offset: 0, value: payloads.len() as u64 });
@@ -264,25 +266,4 @@ fn put_snapshot_meta(out: &mut BytesMut, meta: &SnapshotMeta) {
 
 fn snapshot_meta(reader: &mut Reader) -> Result<SnapshotMeta, FrameError> {
     Ok(SnapshotMeta { position: position(reader)?, configuration: configuration(reader)? })
-}
-
-fn put_configuration(out: &mut BytesMut, configuration: &Configuration) {
-    for members in [&configuration.voters, &configuration.outgoing, &configuration.learners] {
-        put_varint(out, members.len() as u64);
-        for member in members {
-            out.put_u64_le(member.0);
-        }
-    }
-}
-
-fn configuration(reader: &mut Reader) -> Result<Configuration, FrameError> {
-    Ok(Configuration {
-        voters: members(reader, "voters")?,
-        outgoing: members(reader, "outgoing voters")?,
-        learners: members(reader, "learners")?,
-    })
-}
-
-fn members(reader: &mut Reader, what: &'static str) -> Result<Vec<NodeId>, FrameError> {
-    (0..reader.count(what, 8)?).map(|_| reader.fixed(what).map(NodeId)).collect()
 }

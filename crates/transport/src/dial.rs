@@ -56,13 +56,13 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>, peer: Arc<Peer>, class: 
     let options = shared.options;
     let mut pause = options.redial_min;
     loop {
-        if let Some((stream, incarnation)) = dial(&shared, &peer, class).await {
+        if let Some((stream, boot)) = dial(&shared, &peer, class).await {
             let since = Instant::now();
             let stream = Arc::new(stream);
-            let Some(given_up) = peer.dialed(class, stream.clone(), incarnation) else { return };
+            let Some(given_up) = peer.dialed(class, stream.clone(), boot) else { return };
             let ended = run(&shared, &peer, class, &stream, given_up).await;
             drop(stream);
-            peer.dialed_ended(class, incarnation, matches!(ended, Ended::Closed | Ended::Io(_)));
+            peer.dialed_ended(class, boot, matches!(ended, Ended::Closed | Ended::Io(_)));
             tracing::info!(peer = %peer.id, ?class, reason = %ended, "connection to peer ended");
             if since.elapsed() >= STABLE {
                 pause = options.redial_min;
@@ -75,7 +75,7 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>, peer: Arc<Peer>, class: 
     }
 }
 
-/// Tries the peer's addresses in turn. Returns the connection and the incarnation of the process at its other end.
+/// Tries the peer's addresses in turn. Returns the connection and which boot of the peer is at its other end.
 async fn dial(shared: &Shared, peer: &Peer, class: Class) -> Option<(TcpStream, u64)> {
     let limit = shared.options.handshake_timeout;
     let mut all_refused = true;
@@ -116,8 +116,8 @@ async fn dial_address(
                 stream.set_nodelay(true).map_err(DialError::Connect)?;
                 let sequence = shared.next_dial();
                 let hello = Hello { identity: shared.identity, expected: peer.id, sequence, class };
-                let incarnation = handshake::open(&mut stream, hello).await?;
-                return Ok((stream, incarnation));
+                let boot = handshake::open(&mut stream, hello).await?;
+                return Ok((stream, boot));
             }
             Err(error) => last = error,
         }

@@ -1,7 +1,7 @@
 //! What one member says to another: the frames, and the class of traffic that each belongs to.
 
 use bytes::Bytes;
-use kontiki_raft::{Body, GroupId, LogPosition, Message, SnapshotMeta};
+use kontiki_raft::{Body, Entries, GroupId, LogPosition, Message, SnapshotMeta};
 
 /// One thing said to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,8 @@ pub enum Frame {
         group: GroupId,
         /// The message.
         message: Message,
-        /// The bytes of the entries of an `AppendEntries`, in order, one for each; empty for every other message.
+        /// The bytes of the entries of an `AppendEntries` or a `Pulled`, in order, one for each; empty for every other
+        /// message.
         payloads: Vec<Bytes>,
     },
     /// Proposals of a member that does not lead, for the leader to append.
@@ -122,12 +123,21 @@ impl Frame {
     /// How many payloads the fields of the frame call for; none where any number will do.
     pub(crate) fn payloads_expected(&self) -> Option<u64> {
         match self {
-            Frame::Raft { message: Message { body: Body::AppendEntries(append), .. }, .. } => {
-                Some(append.last.0.saturating_sub(append.prev.index.0))
+            Frame::Raft { message, .. } => {
+                Some(entries(&message.body).map_or(0, |entries| entries.last.0.saturating_sub(entries.prev.index.0)))
             }
-            Frame::Raft { .. } | Frame::SnapshotAck { .. } => Some(0),
+            Frame::SnapshotAck { .. } => Some(0),
             Frame::Call { .. } | Frame::Answer { .. } | Frame::SnapshotChunk { .. } => Some(1),
             Frame::Forward { .. } => None,
         }
+    }
+}
+
+/// The entries that a message speaks of, whose bytes travel beside it.
+fn entries(body: &Body) -> Option<&Entries> {
+    match body {
+        Body::AppendEntries(append) => Some(&append.entries),
+        Body::Pulled(entries) => Some(entries),
+        _ => None,
     }
 }

@@ -14,7 +14,7 @@ use crate::options::Identity;
 const MAGIC: [u8; 8] = *b"kontiki\n";
 
 /// The version of everything in `docs/formats/peer.md`.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// Magic and version: what every version begins with.
 const PREFIX_BYTES: usize = 10;
@@ -67,8 +67,7 @@ impl Hello {
         let mut out = prefix(HELLO_BYTES);
         out.extend([class, 0]);
         let identity = self.identity;
-        for number in [identity.cluster_id, identity.member_id.0, identity.incarnation, self.expected.0, self.sequence]
-        {
+        for number in [identity.cluster_id, identity.member_id.0, identity.boot, self.expected.0, self.sequence] {
             out.extend(number.to_le_bytes());
         }
         put_checksum(&mut out);
@@ -84,9 +83,9 @@ impl Hello {
             [1, 0] => Class::Snapshot,
             _ => return Err(HandshakeError::Damaged("unknown class")),
         };
-        let [cluster_id, member_id, incarnation, expected, sequence] = numbers(&bytes);
+        let [cluster_id, member_id, boot, expected, sequence] = numbers(&bytes);
         Ok(Hello {
-            identity: Identity { cluster_id, member_id: NodeId(member_id), incarnation },
+            identity: Identity { cluster_id, member_id: NodeId(member_id), boot },
             expected: NodeId(expected),
             sequence,
             class,
@@ -127,7 +126,7 @@ impl Answer {
         let text = &text[..text.len().min(REFUSAL_BYTES_MAX)];
         let mut out = prefix(ANSWER_BYTES + text.len());
         out.extend([u8::from(self.refusal.is_some()), 0]);
-        for number in [self.identity.cluster_id, self.identity.member_id.0, self.identity.incarnation] {
+        for number in [self.identity.cluster_id, self.identity.member_id.0, self.identity.boot] {
             out.extend(number.to_le_bytes());
         }
         out.extend((text.len() as u32).to_le_bytes());
@@ -144,7 +143,7 @@ impl Answer {
             [1, 0] => true,
             _ => return Err(HandshakeError::Damaged("unknown verdict")),
         };
-        let [cluster_id, member_id, incarnation, text_bytes] = numbers(&bytes);
+        let [cluster_id, member_id, boot, text_bytes] = numbers(&bytes);
         let text_bytes = (text_bytes as u32) as usize; // the checksum behind it shares the fourth word
         if text_bytes > REFUSAL_BYTES_MAX {
             return Err(HandshakeError::Damaged("refusal too long"));
@@ -152,13 +151,13 @@ impl Answer {
         let mut text = vec![0; text_bytes];
         stream.read_exact(&mut text).await?;
         Ok(Answer {
-            identity: Identity { cluster_id, member_id: NodeId(member_id), incarnation },
+            identity: Identity { cluster_id, member_id: NodeId(member_id), boot },
             refusal: refused.then(|| String::from_utf8_lossy(&text).into_owned()),
         })
     }
 }
 
-/// Opens a dialed connection. Returns the incarnation of the process at its other end.
+/// Opens a dialed connection. Returns which boot of the process is at its other end.
 pub(crate) async fn open(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     hello: Hello,
@@ -171,7 +170,7 @@ pub(crate) async fn open(
     if identity.cluster_id != hello.identity.cluster_id || identity.member_id != hello.expected {
         return Err(HandshakeError::Damaged("accepted by another member than was called"));
     }
-    Ok(identity.incarnation)
+    Ok(identity.boot)
 }
 
 fn prefix(capacity: usize) -> Vec<u8> {
@@ -218,11 +217,11 @@ mod tests {
 
     use super::*;
 
-    const OURS: Identity = Identity { cluster_id: 0xc1, member_id: NodeId(2), incarnation: 7 };
+    const OURS: Identity = Identity { cluster_id: 0xc1, member_id: NodeId(2), boot: 7 };
 
     fn hello() -> Hello {
         Hello {
-            identity: Identity { cluster_id: 0xc1, member_id: NodeId(1), incarnation: 0x0102_0304 },
+            identity: Identity { cluster_id: 0xc1, member_id: NodeId(1), boot: 0x0102_0304 },
             expected: NodeId(2),
             sequence: 3,
             class: Class::Snapshot,
@@ -232,7 +231,7 @@ mod tests {
     #[tokio::test]
     async fn a_hello_is_these_bytes() {
         let bytes = hello().encode();
-        let golden = "6b6f6e74696b690a 0100 01 00 c100000000000000 0100000000000000 0403020100000000 \
+        let golden = "6b6f6e74696b690a 0200 01 00 c100000000000000 0100000000000000 0403020100000000 \
                       0200000000000000 0300000000000000 ";
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         assert_eq!(hex(&bytes[..HELLO_BYTES - 4]), golden.replace(' ', ""));

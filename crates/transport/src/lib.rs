@@ -8,7 +8,7 @@
 //!
 //! Every member dials every other member twice, once per [`Class`] of traffic, and sends only on connections that it
 //! dialed; it receives on those that it accepted. Snapshots thus never stand in front of a heartbeat. A connection opens
-//! with a handshake in which both sides name their cluster, member and incarnation (`docs/formats/peer.md`); whoever does
+//! with a handshake in which both sides name their cluster, member and boot (`docs/formats/peer.md`); whoever does
 //! not belong is told why in words that an operator can act on.
 //!
 //! # What is promised, and what is not
@@ -20,7 +20,7 @@
 //! - The end of an established connection and a refused dial are reported at once as [`Received::Suspect`], once per
 //!   outage. A machine that falls silent is not noticed here but by Raft's timeouts; its connection is given up after an
 //!   unanswered ping, so that a healed network is used again quickly.
-//! - After a peer's restart nothing of its former incarnation is delivered any more.
+//! - After a peer's restart nothing from before it is delivered any more.
 //!
 //! # Left out
 //!

@@ -39,7 +39,7 @@ struct Queue {
 struct Connection {
     stream: Arc<TcpStream>,
     /// Of the peer's process at the other end.
-    incarnation: u64,
+    boot: u64,
     /// A ping is on its way.
     ping_open: bool,
     /// Bytes written in all, and how many these were at the last look for progress.
@@ -107,13 +107,13 @@ impl Link {
         }
     }
 
-    /// A connection to the peer's process `incarnation` is established. The receiver ends when it is to be given up.
-    pub(crate) fn attach(&self, stream: Arc<TcpStream>, incarnation: u64) -> oneshot::Receiver<()> {
+    /// A connection to this boot of the peer is established. The receiver ends when it is to be given up.
+    pub(crate) fn attach(&self, stream: Arc<TcpStream>, boot: u64) -> oneshot::Receiver<()> {
         let (cut, ended) = oneshot::channel();
         let mut queue = lock(&self.queue);
         queue.pending.clear();
         queue.connection =
-            Some(Connection { stream, incarnation, ping_open: false, written: 0, written_before: 0, _cut: cut });
+            Some(Connection { stream, boot, ping_open: false, written: 0, written_before: 0, _cut: cut });
         ended
     }
 
@@ -124,10 +124,10 @@ impl Link {
         queue.pending.clear();
     }
 
-    /// Gives up a connection to another incarnation of the peer than this one.
-    pub(crate) fn detach_unless(&self, incarnation: u64) {
+    /// Gives up a connection to another boot of the peer than this one.
+    pub(crate) fn detach_unless(&self, boot: u64) {
         let mut queue = lock(&self.queue);
-        if queue.connection.as_ref().is_some_and(|connection| connection.incarnation != incarnation) {
+        if queue.connection.as_ref().is_some_and(|connection| connection.boot != boot) {
             queue.connection = None;
             queue.pending.clear();
         }

@@ -14,7 +14,7 @@ pub struct Identity {
     /// This member.
     pub member_id: NodeId,
     /// Chosen at random when the process starts: tells it from its former lives.
-    pub incarnation: u64,
+    pub boot: u64,
 }
 
 /// Bounds and times.

@@ -2,10 +2,10 @@
 //!
 //! The rules, all under one lock so that what is delivered about a peer has one order:
 //!
-//! - A peer lives in one incarnation at a time. Whoever meets a newer one, by either direction, ends all connections of
-//!   the former.
+//! - A peer lives in one boot (one life of its process) at a time. Whoever meets a newer one, by either direction, ends
+//!   all connections of the former.
 //! - Of each class one accepted connection counts, the one dialed last; frames are delivered only while it counts.
-//! - A peer is suspected once per outage. A new incarnation ends the outage, and so does an established connection for
+//! - A peer is suspected once per outage. A new boot ends the outage, and so does an established connection for
 //!   consensus traffic; one for snapshots does not, because its handshake may have been under way when the peer died.
 
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ pub(crate) struct Peer {
 #[derive(Default)]
 struct State {
     /// Of the process met last.
-    incarnation: Option<u64>,
+    boot: Option<u64>,
     /// That process is thought dead, and this was said.
     suspected: bool,
     accepted: [Option<Accepted>; 2],
@@ -52,7 +52,7 @@ struct State {
 /// An accepted connection that counts.
 struct Accepted {
     number: u64,
-    incarnation: u64,
+    boot: u64,
     sequence: u64,
     _task: Task,
 }
@@ -113,18 +113,13 @@ impl Peer {
     }
 
     /// A connection that we dialed is established. None: the peer was removed meanwhile.
-    pub(crate) fn dialed(
-        &self,
-        class: Class,
-        stream: Arc<TcpStream>,
-        incarnation: u64,
-    ) -> Option<oneshot::Receiver<()>> {
+    pub(crate) fn dialed(&self, class: Class, stream: Arc<TcpStream>, boot: u64) -> Option<oneshot::Receiver<()>> {
         let mut state = lock(&self.state);
         if state.closed {
             return None;
         }
-        self.meet(&mut state, incarnation, class);
-        let ended = self.link(class).attach(stream, incarnation);
+        self.meet(&mut state, boot, class);
+        let ended = self.link(class).attach(stream, boot);
         if class == Class::Consensus {
             self.warnings.reset();
             self.reporter.deliver(vec![Received::Connected(self.id)]);
@@ -147,18 +142,18 @@ impl Peer {
         if state.closed {
             return Err(format!("unknown member: the peer at {address} was removed"));
         }
-        let incarnation = hello.identity.incarnation;
+        let boot = hello.identity.boot;
         let newer = state.accepted[hello.class.slot()]
             .as_ref()
-            .is_some_and(|current| current.incarnation == incarnation && current.sequence > hello.sequence);
+            .is_some_and(|current| current.boot == boot && current.sequence > hello.sequence);
         if newer {
             return Err("outdated connection: the same process dialed again since".to_owned());
         }
-        self.meet(&mut state, incarnation, hello.class);
+        self.meet(&mut state, boot, hello.class);
         state.accepted_count += 1;
         let number = state.accepted_count;
         state.accepted[hello.class.slot()] =
-            Some(Accepted { number, incarnation, sequence: hello.sequence, _task: receive(number) });
+            Some(Accepted { number, boot, sequence: hello.sequence, _task: receive(number) });
         for link in &self.links {
             link.redial_now();
         }
@@ -184,17 +179,17 @@ impl Peer {
         }
         let ended = state.accepted[class.slot()].take();
         if let Some(ended) = ended.filter(|_| lost && class == Class::Consensus) {
-            self.suspect(&mut state, Some(ended.incarnation));
+            self.suspect(&mut state, Some(ended.boot));
         }
     }
 
     /// A connection that we dialed ended. `lost`: the other side ended it, not we.
-    pub(crate) fn dialed_ended(&self, class: Class, incarnation: u64, lost: bool) {
+    pub(crate) fn dialed_ended(&self, class: Class, boot: u64, lost: bool) {
         let mut state = lock(&self.state);
         self.link(class).detach();
         self.counters.disconnects.add(1);
         if lost && class == Class::Consensus {
-            self.suspect(&mut state, Some(incarnation));
+            self.suspect(&mut state, Some(boot));
         }
     }
 
@@ -233,30 +228,30 @@ impl Peer {
         }
     }
 
-    /// The peer's process of this incarnation has established a connection.
-    fn meet(&self, state: &mut State, incarnation: u64, class: Class) {
-        let reborn = state.incarnation != Some(incarnation);
-        if reborn && state.incarnation.is_some() {
+    /// This boot of the peer has established a connection.
+    fn meet(&self, state: &mut State, boot: u64, class: Class) {
+        let reborn = state.boot != Some(boot);
+        if reborn && state.boot.is_some() {
             // It died unnoticed, say behind a cut network: whatever it led or promised, it does no more.
             self.suspect(state, None);
             for accepted in &mut state.accepted {
-                if accepted.as_ref().is_some_and(|accepted| accepted.incarnation != incarnation) {
+                if accepted.as_ref().is_some_and(|accepted| accepted.boot != boot) {
                     *accepted = None;
                 }
             }
             for link in &self.links {
-                link.detach_unless(incarnation);
+                link.detach_unless(boot);
             }
         }
-        state.incarnation = Some(incarnation);
+        state.boot = Some(boot);
         if reborn || class == Class::Consensus {
             state.suspected = false;
         }
     }
 
-    /// The process of this incarnation, or whichever there is, seems dead.
-    fn suspect(&self, state: &mut State, incarnation: Option<u64>) {
-        let outdated = incarnation.is_some() && incarnation != state.incarnation;
+    /// This boot of the peer, or whichever there is, seems dead.
+    fn suspect(&self, state: &mut State, boot: Option<u64>) {
+        let outdated = boot.is_some() && boot != state.boot;
         if !outdated && !state.suspected && !state.closed {
             state.suspected = true;
             self.reporter.deliver(vec![Received::Suspect(self.id)]);

@@ -79,6 +79,13 @@ impl Reader {
         Ok(value)
     }
 
+    /// A varint of at most 32 bits.
+    pub(crate) fn small(&mut self, what: &'static str) -> Result<u32, FrameError> {
+        let offset = self.at;
+        let value = self.varint(what)?;
+        u32::try_from(value).map_err(|_| FrameError::Invalid { what, offset, value })
+    }
+
     /// Eight bytes.
     pub(crate) fn fixed(&mut self, what: &'static str) -> Result<u64, FrameError> {
         let bytes = self.frame[self.at..].first_chunk::<8>().ok_or(FrameError::Truncated { what, offset: self.at })?;

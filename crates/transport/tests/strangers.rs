@@ -20,11 +20,11 @@ const ANSWER_BYTES: usize = 44;
 const HELLO_BYTES: usize = 56;
 
 /// What a dialer says first.
-fn hello(class: u8, member: u64, incarnation: u64, expected: u64, sequence: u64) -> BytesMut {
+fn hello(class: u8, member: u64, boot: u64, expected: u64, sequence: u64) -> BytesMut {
     let mut out = BytesMut::from(&b"kontiki\n"[..]);
-    out.put_u16_le(1);
+    out.put_u16_le(2);
     out.put_slice(&[class, 0]);
-    for number in [CLUSTER, member, incarnation, expected, sequence] {
+    for number in [CLUSTER, member, boot, expected, sequence] {
         out.put_u64_le(number);
     }
     out.put_u32_le(crc32c::crc32c(&out));
@@ -32,9 +32,9 @@ fn hello(class: u8, member: u64, incarnation: u64, expected: u64, sequence: u64)
 }
 
 /// A connection to `address` as member 2 would open it.
-async fn dial_as_member_2(address: SocketAddr, incarnation: u64, sequence: u64) -> (TcpStream, Result<(), String>) {
+async fn dial_as_member_2(address: SocketAddr, boot: u64, sequence: u64) -> (TcpStream, Result<(), String>) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(&hello(CONSENSUS, 2, incarnation, 1, sequence)).await.unwrap();
+    stream.write_all(&hello(CONSENSUS, 2, boot, 1, sequence)).await.unwrap();
     let mut answer = [0; ANSWER_BYTES];
     stream.read_exact(&mut answer).await.unwrap();
     let mut text = vec![0; u32::from_le_bytes(*answer[36..].first_chunk().unwrap()) as usize];
@@ -49,7 +49,7 @@ async fn accept_as_member_2(listener: &TcpListener) -> (TcpStream, u8) {
     let mut hello = [0; HELLO_BYTES];
     stream.read_exact(&mut hello).await.unwrap();
     let mut answer = BytesMut::from(&b"kontiki\n"[..]);
-    answer.put_u16_le(1);
+    answer.put_u16_le(2);
     answer.put_slice(&[0, 0]);
     for number in [CLUSTER, 2, 0x22] {
         answer.put_u64_le(number);
@@ -151,7 +151,7 @@ async fn a_frame_that_comes_byte_by_byte_arrives() {
 
 /// A restarted peer's connection ends those of its former life, and the death that was missed is reported.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_incarnation_ends_the_former() {
+async fn another_boot_ends_the_former() {
     let (mut member, address) = member_1();
     member.suspects(2).await; // refused dials; the next connection ends this outage
     let (mut former, verdict) = dial_as_member_2(address, 0x21, 70).await;
@@ -194,12 +194,12 @@ async fn another_version_of_the_protocol_is_named() {
     let (member, address) = member_1();
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut from_the_future = hello(CONSENSUS, 2, 0x22, 1, 0);
-    from_the_future[8] = 2;
+    from_the_future[8] = 3;
     stream.write_all(&from_the_future[..10]).await.unwrap();
     let mut answer = Vec::new();
     timeout(LIMIT, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&answer[ANSWER_BYTES..]);
-    assert!(text.starts_with("peer protocol version 2 is not spoken by this release"), "{text}");
+    assert!(text.starts_with("peer protocol version 3 is not spoken by this release"), "{text}");
     drop(member);
 }
 

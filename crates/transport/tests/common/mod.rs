@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kontiki_raft::{GroupId, LogPosition, NodeId, SnapshotMeta};
+use kontiki_raft::{Configuration, GroupId, LogPosition, NodeId, SnapshotMeta};
 use kontiki_transport::{Frame, Identity, Options, PeerStatistics, Received, Transport};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{sleep, timeout};
@@ -23,8 +23,8 @@ pub struct Member {
     pub events: UnboundedReceiver<Received>,
 }
 
-pub fn identity(id: u64, incarnation: u64) -> Identity {
-    Identity { cluster_id: CLUSTER, member_id: NodeId(id), incarnation }
+pub fn identity(id: u64, boot: u64) -> Identity {
+    Identity { cluster_id: CLUSTER, member_id: NodeId(id), boot }
 }
 
 pub fn listener() -> (TcpListener, SocketAddr) {
@@ -158,7 +158,8 @@ pub fn call(id: u64, bytes: usize) -> Frame {
 
 pub fn chunk(sequence: u64, bytes: usize) -> Frame {
     let rows = Bytes::from(vec![sequence as u8; bytes]);
-    Frame::SnapshotChunk { group: GroupId(1), meta: SnapshotMeta::default(), sequence, last: false, rows }
+    let meta = SnapshotMeta { position: LogPosition::START, configuration: Configuration::of([NodeId(1)]).into() };
+    Frame::SnapshotChunk { group: GroupId(1), meta, sequence, last: false, rows }
 }
 
 pub fn ack(sequence: u64) -> Frame {
