@@ -7,11 +7,15 @@
 //! that keeps a whole cluster in one thread.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_log::{Log, LogError, Recovered, WriteDone};
-use kontiki_raft::{Configuration, GroupId, HardState, Index, Input, LogPosition, Node, NodeId, Start, Term, TermRun};
+use kontiki_raft::{
+    Configuration, GroupId, HardState, Incarnation, Index, Input, LogPosition, MemberChange, Node, NodeId, Start, Term,
+    TermRun,
+};
 use kontiki_transport::{Frame, Received};
 
 use crate::entry::{self, Payload};
@@ -23,6 +27,9 @@ use crate::settings::Settings;
 
 /// Segments that the log may grow behind its oldest entry before the group that holds it is made to checkpoint.
 const PINNED_SEGMENTS_MAX: u64 = 4;
+
+/// A pause of so few ticks is always made up for.
+const PAUSE_TICKS_MIN: u32 = 10;
 
 /// What the log knows of a group that it has never seen.
 const NOTHING: Recovered = Recovered {
@@ -56,6 +63,15 @@ pub enum Event<S: StateMachine> {
     },
     /// Hand leadership over, to this member or to the one that is furthest.
     Transfer(GroupId, Option<NodeId>),
+    /// Change the membership, in one step. The state machine is told what came of it.
+    ChangeMembership {
+        /// The group.
+        group: GroupId,
+        /// Names the change in the answer.
+        id: u64,
+        /// What is to change.
+        changes: Vec<MemberChange>,
+    },
     /// The log's write ended.
     LogWritten(Result<WriteDone, LogError>),
     /// A checkpoint ended.
@@ -68,9 +84,13 @@ pub struct GroupStart {
     /// The group.
     pub group: GroupId,
     /// Its first members; counts only where the state machine has no checkpoint yet.
-    pub configuration: Configuration,
+    pub configuration: Arc<Configuration>,
+    /// The life of this member's disk; none where lives are not told apart.
+    pub incarnation: Option<Incarnation>,
     /// Chance of this life.
     pub seed: u64,
+    /// A quorum is lost for good: the replica goes on alone, see [`Input::ForceNewCluster`].
+    pub force_new_cluster: bool,
 }
 
 /// All groups of a process.
@@ -95,7 +115,7 @@ impl<S: StateMachine> Engine<S> {
     /// An engine without groups on an opened log.
     #[must_use]
     pub fn new(id: NodeId, log: Log, settings: Settings, now: Duration) -> Engine<S> {
-        let shared = Shared { id, log, settings, now, outgoing: BTreeMap::new() };
+        let shared = Shared { id, log, settings, raft: settings.raft.into(), now, outgoing: BTreeMap::new() };
         Engine { shared, groups: BTreeMap::new(), touched: BTreeSet::new(), last_tick: now }
     }
 
@@ -112,7 +132,7 @@ impl<S: StateMachine> Engine<S> {
         recovered: Option<Recovered>,
         machine: S,
     ) -> Result<(), EngineError> {
-        let GroupStart { group, configuration, seed } = start;
+        let GroupStart { group, configuration, incarnation, seed, force_new_cluster } = start;
         let checkpoint = machine.checkpointed();
         if recovered.is_none() && checkpoint.position.index > Index(0) {
             return Err(EngineError::LogLost { group: group.0, checkpoint: checkpoint.position.index.0 });
@@ -121,19 +141,23 @@ impl<S: StateMachine> Engine<S> {
         let known = !checkpoint.configuration.voters.is_empty();
         let node = Node::new(Start {
             id: self.shared.id,
+            incarnation,
             hard_state: recovered.hard_state,
             compacted: recovered.compacted,
             configuration: if known { checkpoint.configuration } else { configuration },
-            configurations: self.configurations_behind(group, checkpoint.position.index, recovered.last)?,
-            runs: recovered.runs,
+            configurations: self.configurations_behind(group, recovered.compacted.index, recovered.last)?,
+            runs: recovered.runs.into(),
             last: recovered.last,
             applied: checkpoint.position.index,
             seed,
-            settings: self.shared.settings.raft,
+            settings: Arc::clone(&self.shared.raft),
         });
         let before = self.groups.insert(group, Group::new(group, node, machine, seed));
         assert!(before.is_none(), "group {group} is there already");
         self.touched.insert(group);
+        if force_new_cluster {
+            self.with(group, |group, shared| group.input(shared, Input::ForceNewCluster))?;
+        }
         Ok(())
     }
 
@@ -162,16 +186,16 @@ impl<S: StateMachine> Engine<S> {
     fn configurations_behind(
         &self,
         group: GroupId,
-        checkpoint: Index,
+        compacted: Index,
         last: Index,
-    ) -> Result<Vec<(Index, Configuration)>, EngineError> {
+    ) -> Result<Vec<(Index, Arc<Configuration>)>, EngineError> {
         let mut found = Vec::new();
-        let mut next = checkpoint.next();
+        let mut next = compacted.next();
         while next <= last {
             for entry in self.shared.log.entries(group, next, last, self.shared.settings.apply_bytes_max)? {
                 next = entry.index.next();
                 if let Ok(Payload::Configuration(configuration)) = entry::decode(&entry.payload) {
-                    found.push((entry.index, configuration));
+                    found.push((entry.index, Arc::new(configuration)));
                 }
             }
         }
@@ -251,10 +275,17 @@ impl<S: StateMachine> Engine<S> {
     }
 
     fn pass_time(&mut self, now: Duration) -> Result<(), EngineError> {
-        // A process that slept for long does not make up for every tick: to its peers it was silent all the same.
         let tick = self.shared.settings.tick;
-        if now.saturating_sub(self.last_tick) > 10 * tick {
+        // A pause that peers may not have noticed is made up for tick by tick: leases and timeouts go by true time. One
+        // that is long enough for them to elect somebody else is not. To its peers this process was silent all the same,
+        // and nobody knows how much longer the pause was than the clock shows: a leader gives up its office (bug G11).
+        if now.saturating_sub(self.last_tick) > tick * self.pause_ticks() {
+            tracing::warn!(pause = ?now.saturating_sub(self.last_tick), "the process stood still; its groups lose what they lead");
             self.last_tick = now - tick;
+            for (id, group) in &mut self.groups {
+                group.input(&mut self.shared, Input::Paused)?;
+                self.touched.insert(*id);
+            }
         }
         while now.saturating_sub(self.last_tick) >= tick {
             self.last_tick += tick;
@@ -270,6 +301,11 @@ impl<S: StateMachine> Engine<S> {
             }
         }
         Ok(())
+    }
+
+    /// The longest pause that is made up for: half of an election timeout, and some ticks where that is very short.
+    fn pause_ticks(&self) -> u32 {
+        (self.shared.raft.election_timeout_ticks / 2).max(PAUSE_TICKS_MIN)
     }
 
     fn take(&mut self, events: Vec<Event<S>>) -> Result<(), EngineError> {
@@ -292,6 +328,9 @@ impl<S: StateMachine> Engine<S> {
                 })?,
                 Event::Transfer(group, to) => {
                     self.with(group, |group, shared| group.input(shared, Input::TransferLeadership(to)))?;
+                }
+                Event::ChangeMembership { group, id, changes } => {
+                    self.with(group, |group, shared| group.change_membership(shared, id, changes))?;
                 }
                 Event::LogWritten(done) => {
                     for (group, ticket) in self.shared.log.finish_write(done?) {

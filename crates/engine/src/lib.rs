@@ -20,7 +20,7 @@ mod transfer;
 pub use engine::{Engine, Event, GroupStart};
 pub use entry::{COMMAND, PayloadError, decode_configuration, encode_configuration};
 pub use error::EngineError;
-pub use machine::{CheckpointJob, Committed, MachineError, Progress, SnapshotSource, StateMachine};
+pub use machine::{ChangeOutcome, CheckpointJob, Committed, MachineError, Progress, SnapshotSource, StateMachine};
 pub use outbox::Outbox;
 pub use runtime::{Inbox, Runtime};
 pub use settings::Settings;

@@ -1,8 +1,12 @@
 //! What the engine asks of the state machine that it replicates.
 
-use bytes::Bytes;
-use kontiki_raft::{Configuration, Index, Leadership, LogPosition, NodeId, ReadId, SnapshotMeta, Term};
+use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
+use kontiki_raft::{
+    ChangeRefusal, Configuration, Exclusion, Index, Leadership, LogPosition, NodeId, ReadId, SnapshotMeta, Term,
+};
 
 /// A committed entry on its way to the state machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +17,19 @@ pub struct Committed {
     pub term: Term,
     /// The command; none for the entries that Raft itself makes (blank, configuration).
     pub command: Option<Bytes>,
+    /// The membership, where the entry is one. It has been in force here since it was appended; now it is for good.
+    pub configuration: Option<Arc<Configuration>>,
+}
+
+/// What came of a change of membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeOutcome {
+    /// It is in force: committed, and no joint configuration any more.
+    Done,
+    /// Nothing has changed.
+    Refused(ChangeRefusal),
+    /// This replica lost its leadership before the change was committed. Whether it will be, only the membership tells.
+    Unknown,
 }
 
 /// Why the state machine cannot go on: its disk failed or what it reads is damaged. Ends the store.
@@ -52,7 +69,7 @@ pub trait StateMachine: Send + 'static {
     fn begin_checkpoint(
         &mut self,
         at: LogPosition,
-        configuration: &Configuration,
+        configuration: &Arc<Configuration>,
     ) -> Option<CheckpointJob<Self::CheckpointDone>>;
 
     /// Takes over a durable checkpoint.
@@ -117,6 +134,12 @@ pub trait StateMachine: Send + 'static {
 
     /// The answer to an own question; none where no leader answers.
     fn answered(&mut self, id: u64, body: Option<Bytes>);
+
+    /// What came of [`crate::Event::ChangeMembership`] with this `id`. Never comes where the group has no leader for good.
+    fn membership_answered(&mut self, id: u64, outcome: ChangeOutcome);
+
+    /// The group says that this replica is not a member (any more): it takes part in nothing, and should be stopped.
+    fn excluded(&mut self, exclusion: Exclusion);
 
     /// Time passes. Returns payloads that the machine itself wants to propose; only asked for while this replica leads.
     fn tick(&mut self, now: Duration, leading: bool) -> Vec<Bytes>;

@@ -134,6 +134,8 @@ impl<S: StateMachine> Runtime<S> {
             loop {
                 let patience = if more { Duration::ZERO } else { engine.next_tick().saturating_sub(clock.now()) };
                 let Some(taken) = events.take(patience) else { break };
+                // The clock is read once the inbox is drained: a lease must be judged by a time after the read came, or
+                // the read might be served by a lease that ended before it was asked for.
                 match engine.turn(clock.now(), taken, &mut outbox) {
                     Ok(left) => {
                         more = left;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kontiki_engine::{
-    CheckpointJob, Committed, MachineError, Progress, SnapshotSource, StateMachine, decode_configuration,
-    encode_configuration,
+    ChangeOutcome, CheckpointJob, Committed, MachineError, Progress, SnapshotSource, StateMachine,
+    decode_configuration, encode_configuration,
 };
-use kontiki_raft::{Configuration, Index, Leadership, LogPosition, ReadId, SnapshotMeta, Term};
+use kontiki_raft::{Configuration, Exclusion, Index, Leadership, LogPosition, ReadId, SnapshotMeta, Term};
 use kontiki_world::{Disk, OpenMode};
 
 /// What the machine holds: the commands by index.
@@ -35,6 +35,9 @@ pub struct Ledger {
     /// Applied indexes at which reads were answered.
     pub reads_done: Vec<u64>,
     pub refused: u64,
+    /// What came of changes of membership, by their names.
+    pub changes: BTreeMap<u64, ChangeOutcome>,
+    pub excluded: Option<Exclusion>,
 }
 
 impl Content {
@@ -57,7 +60,7 @@ impl Content {
     fn decode(mut bytes: Bytes) -> Content {
         let position = LogPosition { index: Index(bytes.get_u64_le()), term: Term(bytes.get_u64_le()) };
         let length = bytes.get_u64_le() as usize;
-        let configuration = decode_configuration(&bytes.split_to(length)).unwrap();
+        let configuration = decode_configuration(&bytes.split_to(length)).unwrap().into();
         let mut commands = BTreeMap::new();
         while bytes.has_remaining() {
             let (index, length) = (bytes.get_u64_le(), bytes.get_u64_le() as usize);
@@ -100,6 +103,8 @@ impl Ledger {
             batches: BTreeMap::new(),
             reads_done: Vec::new(),
             refused: 0,
+            changes: BTreeMap::new(),
+            excluded: None,
         }
     }
 }
@@ -127,11 +132,15 @@ impl StateMachine for Ledger {
         self.unsaved
     }
 
-    fn begin_checkpoint(&mut self, at: LogPosition, configuration: &Configuration) -> Option<CheckpointJob<Content>> {
+    fn begin_checkpoint(
+        &mut self,
+        at: LogPosition,
+        configuration: &Arc<Configuration>,
+    ) -> Option<CheckpointJob<Content>> {
         self.unsaved = 0;
         let mut content = self.content.clone();
         assert_eq!(content.meta.position, at);
-        content.meta.configuration = configuration.clone();
+        content.meta.configuration = Arc::clone(configuration);
         let (disk, path) = (self.disk.clone(), self.path.clone());
         Some(Box::new(move || {
             replace(&*disk, &path, &content.encode());
@@ -160,6 +169,15 @@ impl StateMachine for Ledger {
 
     fn receive_end(&mut self) -> Result<bool, MachineError> {
         Ok(true)
+    }
+
+    fn membership_answered(&mut self, id: u64, outcome: ChangeOutcome) {
+        let before = self.changes.insert(id, outcome);
+        assert_eq!(before, None, "a change is answered once");
+    }
+
+    fn excluded(&mut self, exclusion: Exclusion) {
+        self.excluded = Some(exclusion);
     }
 
     fn install(&mut self, meta: &SnapshotMeta) -> Result<(), MachineError> {

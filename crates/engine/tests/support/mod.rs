@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use kontiki_engine::{COMMAND, CheckpointJob, Engine, Event, GroupStart, Outbox, Settings};
 use kontiki_log::{Identity, Log, Options as LogOptions, WriteJob};
-use kontiki_raft::{Configuration, GroupId, NodeId, RoleKind};
+use kontiki_raft::{Configuration, GroupId, Incarnation, MemberChange, NodeId, RoleKind};
 use kontiki_transport::{Frame, Received, decode, encode};
 use kontiki_world::{Random, SimDisk};
 
@@ -54,6 +54,14 @@ pub struct Cluster {
     checked: BTreeMap<(NodeId, u64, GroupId), u64>,
     pub snapshots_sent: u64,
     next_command: u64,
+    /// The first members of every group, where not all are.
+    founders: Option<BTreeSet<NodeId>>,
+    /// How often a member lost its disk.
+    wipes: BTreeMap<NodeId, u64>,
+    /// Members that go on alone at their next start.
+    forced: BTreeSet<NodeId>,
+    /// Members whose process gets no time.
+    asleep: BTreeSet<NodeId>,
 }
 
 /// Collects a turn's work with random delays.
@@ -111,6 +119,10 @@ impl Cluster {
             checked: BTreeMap::new(),
             snapshots_sent: 0,
             next_command: 0,
+            founders: None,
+            wipes: BTreeMap::new(),
+            forced: BTreeSet::new(),
+            asleep: BTreeSet::new(),
         };
         for id in (1..=size).map(NodeId) {
             let disk = SimDisk::new(seed ^ id.0 << 32);
@@ -120,6 +132,52 @@ impl Cluster {
             cluster.start(id);
         }
         cluster
+    }
+
+    /// As [`Cluster::new`], with groups of the first `founders` members; the others wait to be added.
+    pub fn founded(seed: u64, size: u64, founders: u64, settings: Settings) -> Cluster {
+        let mut cluster = Cluster::new(seed, size, 1, settings);
+        for id in cluster.ids() {
+            cluster.wipe(id);
+        }
+        cluster.founders = Some((1..=founders).map(NodeId).collect());
+        for id in cluster.ids() {
+            cluster.start(id);
+        }
+        cluster
+    }
+
+    /// The life of a member's disk.
+    fn incarnation(&self, id: NodeId) -> Incarnation {
+        Incarnation(id.0 + 1_000 * (1 + self.wipes.get(&id).copied().unwrap_or(0)))
+    }
+
+    /// A member's process ends and its disk is replaced by an empty one.
+    pub fn wipe(&mut self, id: NodeId) {
+        self.crash(id);
+        *self.wipes.entry(id).or_default() += 1;
+        let seed = self.random.next_u64();
+        self.members.get_mut(&id).unwrap().disk = SimDisk::new(seed);
+    }
+
+    /// A member that is in no group any more gets an empty disk, and waits to be added.
+    pub fn renew(&mut self, id: NodeId) {
+        self.wipe(id);
+        if let Some(founders) = &mut self.founders {
+            founders.remove(&id);
+        }
+        self.start(id);
+    }
+
+    /// The next start of a member goes on alone.
+    pub fn force(&mut self, id: NodeId) {
+        self.forced.insert(id);
+    }
+
+    /// Asks for a change of membership at a member, by a name of its own.
+    pub fn change(&mut self, at: NodeId, group: GroupId, id: u64, changes: Vec<MemberChange>) {
+        let event = Event::ChangeMembership { group, id, changes };
+        self.members.get_mut(&at).unwrap().inbox.push(event);
     }
 
     pub fn ids(&self) -> Vec<NodeId> {
@@ -145,7 +203,12 @@ impl Cluster {
 
     /// Starts a member from its disk.
     pub fn start(&mut self, id: NodeId) {
-        let configuration = Configuration::of(self.ids());
+        let configuration = Arc::new(match &self.founders {
+            None => Configuration::of(self.ids()),
+            Some(founders) if founders.contains(&id) => Configuration::of(founders.iter().copied()),
+            Some(_) => Configuration::default(), // waits to be added
+        });
+        let incarnation = Some(self.incarnation(id));
         let member = self.members.get_mut(&id).unwrap();
         assert!(member.engine.is_none());
         member.life += 1;
@@ -158,8 +221,13 @@ impl Cluster {
         let mut engine = Engine::new(id, log, self.settings, self.now);
         for group in &self.groups {
             let machine = Ledger::open(disk.clone(), &Path::new("/state").join(group.0.to_string()));
-            let start =
-                GroupStart { group: *group, configuration: configuration.clone(), seed: self.random.next_u64() };
+            let start = GroupStart {
+                group: *group,
+                configuration: configuration.clone(),
+                incarnation,
+                seed: self.random.next_u64(),
+                force_new_cluster: self.forced.remove(&id),
+            };
             engine.add_group(start, recovered.remove(group), machine).unwrap();
         }
         self.members.get_mut(&id).unwrap().engine = Some(engine);
@@ -225,14 +293,22 @@ impl Cluster {
         }
     }
 
+    /// A member's process sleeps for a while, and the others go on.
+    pub fn sleep(&mut self, id: NodeId, time: Duration) {
+        self.asleep.insert(id);
+        self.run(time);
+        self.asleep.remove(&id);
+    }
+
     /// Lets this much time pass.
     pub fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
             let next_tick = self
                 .members
-                .values()
-                .filter_map(|member| member.engine.as_ref().map(Engine::next_tick))
+                .iter()
+                .filter(|(id, _)| !self.asleep.contains(id))
+                .filter_map(|(_, member)| member.engine.as_ref().map(Engine::next_tick))
                 .min()
                 .unwrap_or(end);
             let next = self.happenings.keys().next().map_or(next_tick, |(at, _)| next_tick.min(*at));
@@ -282,7 +358,7 @@ impl Cluster {
                 continue;
             };
             let due = engine.next_tick() <= self.now;
-            if !due && member.inbox.is_empty() && !member.more {
+            if self.asleep.contains(id) || (!due && member.inbox.is_empty() && !member.more) {
                 continue;
             }
             let (now, life) = (self.now, member.life);
