@@ -83,9 +83,9 @@ impl Member {
 }
 
 /// Waits for the reason of a failure.
-async fn reason(mut failed: watch::Receiver<Option<String>>) -> String {
+async fn reason<R: ToString>(mut failed: watch::Receiver<Option<R>>) -> String {
     match failed.wait_for(Option::is_some).await {
-        Ok(reason) => reason.clone().unwrap_or_default(),
+        Ok(reason) => reason.as_ref().map(R::to_string).unwrap_or_default(),
         Err(_) => std::future::pending().await, // ended without failing
     }
 }

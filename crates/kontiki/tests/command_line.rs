@@ -162,7 +162,7 @@ async fn a_damaged_or_newer_identity_is_told_with_its_path() {
     let whole = std::fs::read_to_string(&path).unwrap();
     for (wrong, expected) in [
         (whole.replacen("token test", "token best", 1), "is damaged"),
-        (whole.replacen("identity 1", "identity 9", 1), "format 9"),
+        (whole.replacen("identity 2", "identity 9", 1), "format 9"),
         (String::new(), "not a Kontiki data directory"),
     ] {
         std::fs::write(&path, wrong).unwrap();

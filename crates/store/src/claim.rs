@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use kontiki_kv::{Kv, Options as KvOptions};
 use kontiki_log::{Identity as LogIdentity, Log, Options as LogOptions};
-use kontiki_world::{DirectoryLock, Disk, OpenMode};
+use kontiki_raft::Incarnation;
+use kontiki_world::{DirectoryLock, Disk, OpenMode, entropy};
 
 use crate::error::{StartError, StoreError};
 use crate::identity::Identity;
@@ -48,7 +49,7 @@ impl Places {
 /// The identity of a member that starts for the first time.
 pub(crate) fn first(options: &Options) -> Result<Identity, StartError> {
     if options.new_cluster {
-        return Identity::of(options);
+        return Identity::of(options, Incarnation(entropy().max(1)));
     }
     Err(StartError::Configuration(format!(
         "the data directory {} is new, and --initial-cluster-state is \"existing\": joining a running cluster is not \

@@ -79,6 +79,50 @@ pub enum StartError {
     Engine(#[from] kontiki_engine::EngineError),
 }
 
+/// Why a running member has to stop for good. The text says what happened and what to do, in etcd's words where it has
+/// some.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StopReason {
+    /// The cluster's configuration does not have this member any more.
+    #[error(
+        "the member has been permanently removed from the cluster: member {member:x} is not in its configuration any more; \
+         to bring it back, remove the data directory {dir} and add it to the cluster as a new member"
+    )]
+    Removed {
+        /// This member.
+        member: u64,
+        /// Its data directory.
+        dir: PathBuf,
+    },
+    /// The cluster knows this member with another disk.
+    #[error(
+        "member {member:x} has already been bootstrapped: the cluster knows it with another disk than the one that holds \
+         {dir}. A member that has lost what it promised must not take part under its old identity; put its former data \
+         directory back, or remove the member from the cluster, empty {dir} and add it anew"
+    )]
+    Bootstrapped {
+        /// This member.
+        member: u64,
+        /// Its data directory.
+        dir: PathBuf,
+    },
+    /// The members were not started with the same flags.
+    #[error(
+        "the members do not agree on their cluster, so none was formed: peer {address} refused this member ({reason}). One \
+         of the lists in --initial-cluster, or one --initial-cluster-token, is wrong: make them the same on every member \
+         and start again"
+    )]
+    Disagreement {
+        /// The peer.
+        address: String,
+        /// Its words.
+        reason: String,
+    },
+    /// Disk or log failed.
+    #[error("the member stopped because it can no longer keep its promises: {0}")]
+    Engine(String),
+}
+
 /// Why a request was not answered as wished. The texts are etcd's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {

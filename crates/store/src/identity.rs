@@ -1,19 +1,21 @@
-//! Who a data directory belongs to: cluster, member, and the first members of the cluster.
+//! Who a data directory belongs to: cluster, member, this life of its disk, and the first members of the cluster.
 //!
 //! Identities are etcd's: a member's is the first eight bytes of the SHA-1 over its sorted peer URLs and the cluster's
 //! token; a cluster's the same over its members' sorted identities. The file `member/identity` is plain text, a line for each
-//! fact, closed by a checksum line; it is written once, by rename, before anything else that lasts.
+//! fact, closed by a checksum line; it is written once, by rename, before anything else that lasts. The incarnation is
+//! chance, drawn when the file is first written: a member whose directory was lost comes back with another one, and the
+//! cluster can tell.
 
 use std::path::Path;
 
-use kontiki_raft::{Configuration, NodeId};
+use kontiki_raft::{Configuration, Incarnation, NodeId};
 use kontiki_world::{Disk, OpenMode};
 use sha1::{Digest, Sha1};
 
 use crate::error::StartError;
 use crate::options::{InitialMember, Options};
 
-const FORMAT: &str = "kontiki-identity 1";
+const FORMAT: &str = "kontiki-identity 2";
 
 /// A member's identity and its cluster's first members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Identity {
     pub cluster_id: u64,
     /// This member.
     pub member_id: u64,
+    /// This life of its disk.
+    pub incarnation: Incarnation,
     /// This member's name.
     pub name: String,
     /// `--initial-cluster-token` of the first start.
@@ -65,15 +69,20 @@ fn cluster_id(members: &[FirstMember]) -> u64 {
 }
 
 impl Identity {
-    /// What the flags say.
+    /// What the flags say, for a new disk with this incarnation.
     ///
     /// # Errors
     /// Where `--initial-cluster` does not name this member, or names one twice.
-    pub fn of(options: &Options) -> Result<Identity, StartError> {
-        Identity::founded(&options.name, &options.initial_cluster, &options.initial_cluster_token)
+    pub fn of(options: &Options, incarnation: Incarnation) -> Result<Identity, StartError> {
+        Identity::founded(&options.name, &options.initial_cluster, &options.initial_cluster_token, incarnation)
     }
 
-    fn founded(own: &str, initial: &[InitialMember], token: &str) -> Result<Identity, StartError> {
+    fn founded(
+        own: &str,
+        initial: &[InitialMember],
+        token: &str,
+        incarnation: Incarnation,
+    ) -> Result<Identity, StartError> {
         let mut members: Vec<FirstMember> = initial
             .iter()
             .map(|InitialMember { name, peer_urls }| FirstMember {
@@ -99,6 +108,7 @@ impl Identity {
         Ok(Identity {
             cluster_id: cluster_id(&members),
             member_id: member.id,
+            incarnation,
             name: own.to_owned(),
             token: token.to_owned(),
             members,
@@ -134,7 +144,7 @@ impl Identity {
         if first != FORMAT {
             return Err(match first.strip_prefix("kontiki-identity ") {
                 Some(version) => format!(
-                    "the data directory has format {version}, this binary knows 1: start it with the version that wrote it"
+                    "the data directory has format {version}, this binary knows 2: start it with the version that wrote it"
                 ),
                 None => "this is not a Kontiki data directory's identity file; use another --data-dir".to_owned(),
             });
@@ -145,14 +155,21 @@ impl Identity {
         if sum != checksum(body) {
             return Err(damaged());
         }
-        let mut identity =
-            Identity { cluster_id: 0, member_id: 0, name: String::new(), token: String::new(), members: Vec::new() };
+        let mut identity = Identity {
+            cluster_id: 0,
+            member_id: 0,
+            incarnation: Incarnation(0),
+            name: String::new(),
+            token: String::new(),
+            members: Vec::new(),
+        };
         for line in body.lines().skip(1) {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             let number = |text: &str| u64::from_str_radix(text, 16).map_err(|_| damaged());
             match word {
                 "cluster" => identity.cluster_id = number(rest)?,
                 "member" => identity.member_id = number(rest)?,
+                "incarnation" => identity.incarnation = Incarnation(number(rest)?),
                 "name" => identity.name = rest.to_owned(),
                 "token" => identity.token = rest.to_owned(),
                 "first" => {
@@ -172,6 +189,9 @@ impl Identity {
                 }
             }
         }
+        if identity.incarnation == Incarnation(0) {
+            return Err(damaged());
+        }
         Ok(identity)
     }
 
@@ -181,8 +201,8 @@ impl Identity {
     /// As the operating system's.
     pub fn write(&self, disk: &dyn Disk, dir: &Path, path: &Path) -> Result<(), StartError> {
         let mut body = format!(
-            "{FORMAT}\ncluster {:x}\nmember {:x}\nname {}\ntoken {}",
-            self.cluster_id, self.member_id, self.name, self.token
+            "{FORMAT}\ncluster {:x}\nmember {:x}\nincarnation {}\nname {}\ntoken {}",
+            self.cluster_id, self.member_id, self.incarnation, self.name, self.token
         );
         for member in &self.members {
             body += &format!("\nfirst {:x} {} {}", member.id, member.peer_urls.join(","), member.name);
@@ -228,7 +248,7 @@ impl Identity {
         if !options.given.initial_cluster {
             return Ok(());
         }
-        let flags = Identity::founded(&self.name, &options.initial_cluster, &self.token)?;
+        let flags = Identity::founded(&self.name, &options.initial_cluster, &self.token, self.incarnation)?;
         if flags.cluster_id != self.cluster_id {
             return foreign(
                 format!("cluster {:x}", self.cluster_id),

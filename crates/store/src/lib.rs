@@ -22,7 +22,7 @@ mod status;
 mod store;
 mod watch;
 
-pub use error::{StartError, StoreError};
+pub use error::{StartError, StopReason, StoreError};
 pub use link::Applied;
 pub use options::{Given, InitialMember, Options, QUOTA_BYTES_DEFAULT};
 pub use status::{HistogramSnapshot, Leadership, PeerStatistics, Statistics, Status};

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_kv::{Reader, Reply};
-use kontiki_raft::ReadId;
+use kontiki_raft::{Configuration, ReadId};
 use tokio::sync::{oneshot, watch};
 
-use crate::error::StoreError;
+use crate::error::{StopReason, StoreError};
 use crate::status::{Counters, Leadership};
 use crate::watch::Hub;
 
@@ -55,6 +55,10 @@ pub struct Link {
     /// Bytes of the proposals that wait.
     pub pending_bytes: AtomicU64,
     pub leadership: watch::Sender<Leadership>,
+    /// The group's membership, as far as it is applied here.
+    pub configuration: watch::Sender<Arc<Configuration>>,
+    /// Why the member has to stop, once it has to.
+    pub stop_reason: watch::Sender<Option<StopReason>>,
     pub hub: Hub,
     pub counters: Counters,
 }
@@ -67,7 +71,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Link {
     /// Nobody waits. Tokens start at a random place in each life, so that an entry of a former life answers nobody.
-    pub fn new(reader: Reader, first_token: u64, hub: Hub) -> Link {
+    pub fn new(reader: Reader, first_token: u64, hub: Hub, configuration: Arc<Configuration>) -> Link {
         Link {
             proposals: Mutex::default(),
             reads: Mutex::default(),
@@ -76,9 +80,20 @@ impl Link {
             next_token: AtomicU64::new(first_token),
             pending_bytes: AtomicU64::new(0),
             leadership: watch::Sender::new(Leadership::default()),
+            configuration: watch::Sender::new(configuration),
+            stop_reason: watch::Sender::new(None),
             hub,
             counters: Counters::default(),
         }
+    }
+
+    /// The member has to stop. The first reason counts.
+    pub fn fail(&self, reason: StopReason) {
+        self.stop_reason.send_if_modified(|known| {
+            let first = known.is_none();
+            known.get_or_insert(reason);
+            first
+        });
     }
 
     /// The state as it is now.

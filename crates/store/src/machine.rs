@@ -1,21 +1,22 @@
 //! The replicated state machine: kv's rules under the engine, with those who wait for results and the leases' clock.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kontiki_engine::{
-    COMMAND, CheckpointJob, Committed, MachineError, Progress, SnapshotSource, StateMachine, decode_configuration,
-    encode_configuration,
+    COMMAND, ChangeOutcome, CheckpointJob, Committed, MachineError, Progress, SnapshotSource, StateMachine,
+    decode_configuration, encode_configuration,
 };
 use kontiki_kv::{CheckpointDone, Command, Kv, KvError, Options as KvOptions, Outcome, Reply, Retired, SnapshotSink};
 use kontiki_raft::{
-    Configuration, Index, Leadership as RaftLeadership, LogPosition, ReadId, RoleKind, SnapshotMeta, Term,
+    Configuration, Exclusion, Index, Leadership as RaftLeadership, LogPosition, ReadId, RoleKind, SnapshotMeta, Term,
 };
 
 use crate::calls::{Call, LeaseAnswer};
-use crate::error::StoreError;
+use crate::error::{StopReason, StoreError};
 use crate::lease_clock::LeaseClock;
 use crate::link::{Applied, Link};
 use crate::state_file::StateDir;
@@ -47,6 +48,7 @@ pub type Discard = Box<dyn Fn(Retired) + Send>;
 /// What the machine is made with.
 pub struct MachineOptions {
     pub member_id: u64,
+    pub data_dir: PathBuf,
     pub state: StateDir,
     pub kv: KvOptions,
     pub election_timeout: Duration,
@@ -80,12 +82,12 @@ fn meta_of(kv: &Kv) -> Result<SnapshotMeta, MachineError> {
     let position = LogPosition { term: Term(term), index: Index(index) };
     let opaque = kv.opaque();
     if opaque.is_empty() {
-        return Ok(SnapshotMeta { position, configuration: Configuration::default() });
+        return Ok(SnapshotMeta { position, configuration: Arc::default() });
     }
     let configuration = decode_configuration(&opaque).ok_or_else(|| {
         failure("the membership in the checkpoint is malformed; restore this member's data directory")
     })?;
-    Ok(SnapshotMeta { position, configuration })
+    Ok(SnapshotMeta { position, configuration: Arc::new(configuration) })
 }
 
 fn failure(reason: impl std::fmt::Display) -> MachineError {
@@ -105,6 +107,9 @@ impl StoreMachine {
     /// Where the checkpoint's membership is malformed.
     pub fn new(options: MachineOptions, kv: Kv, link: Arc<Link>) -> Result<StoreMachine, MachineError> {
         let checkpointed = meta_of(&kv)?;
+        if !checkpointed.configuration.voters.is_empty() {
+            link.configuration.send_replace(checkpointed.configuration.clone());
+        }
         Ok(StoreMachine {
             options,
             kv,
@@ -151,7 +156,9 @@ impl StateMachine for StoreMachine {
     fn apply(&mut self, entries: Vec<Committed>) -> Result<(), MachineError> {
         let mut done = Vec::with_capacity(entries.len());
         let mut batch = self.kv.batch();
+        let mut configuration = None;
         for entry in entries {
+            configuration = entry.configuration.or(configuration);
             let Some(mut bytes) = entry.command else {
                 batch.skip(entry.index.0, entry.term.0);
                 continue;
@@ -167,6 +174,9 @@ impl StateMachine for StoreMachine {
             done.push((member, token, entry.term.0, command, outcome));
         }
         drop(batch);
+        if let Some(configuration) = configuration {
+            self.link.configuration.send_replace(configuration);
+        }
         Counters::add(&self.link.counters.proposals_applied, done.len() as u64);
         let mut answers = Vec::with_capacity(done.len());
         for (member, token, term, command, mut outcome) in done {
@@ -187,11 +197,11 @@ impl StateMachine for StoreMachine {
         self.kv.memory_bytes() as u64
     }
 
-    fn begin_checkpoint(&mut self, at: LogPosition, configuration: &Configuration) -> Option<CheckpointJob<Done>> {
+    fn begin_checkpoint(&mut self, at: LogPosition, configuration: &Arc<Configuration>) -> Option<CheckpointJob<Done>> {
         let mut opaque = BytesMut::new();
         encode_configuration(configuration, &mut opaque);
         let checkpoint = self.kv.begin_checkpoint(opaque.freeze())?;
-        let meta = SnapshotMeta { position: at, configuration: configuration.clone() };
+        let meta = SnapshotMeta { position: at, configuration: Arc::clone(configuration) };
         Some(Box::new(move || match checkpoint.run() {
             Ok(kv) => Ok(Done { meta, kv }),
             Err(error) => Err(failure(error)),
@@ -252,6 +262,7 @@ impl StateMachine for StoreMachine {
                 meta.position, self.checkpointed.position
             )));
         }
+        self.link.configuration.send_replace(meta.configuration.clone());
         self.link.replace_reader(self.kv.reader());
         self.link.hub.jump(self.kv.revision());
         Counters::add(&self.link.counters.snapshots_installed, 1);
@@ -320,6 +331,18 @@ impl StateMachine for StoreMachine {
 
     fn answered(&mut self, id: u64, body: Option<Bytes>) {
         self.link.answer_call(id, body);
+    }
+
+    fn membership_answered(&mut self, id: u64, outcome: ChangeOutcome) {
+        tracing::info!(id, ?outcome, "a change of membership ended");
+    }
+
+    fn excluded(&mut self, exclusion: Exclusion) {
+        let (member, dir) = (self.options.member_id, self.options.data_dir.clone());
+        self.link.fail(match exclusion {
+            Exclusion::Removed { .. } => StopReason::Removed { member, dir },
+            Exclusion::Stranger { .. } => StopReason::Bootstrapped { member, dir },
+        });
     }
 
     fn tick(&mut self, now: Duration, leading: bool) -> Vec<Bytes> {

@@ -11,10 +11,9 @@ use kontiki_log::{Log, Options as LogOptions};
 use kontiki_raft::{NodeId, Settings as RaftSettings};
 use kontiki_transport::{Identity as PeerIdentity, Options as TransportOptions, Received, Transport};
 use kontiki_world::{Clock, DirectoryLock, Disk, RealClock, RealDisk, entropy};
-use tokio::sync::watch;
 
 use crate::claim::{self, Mark, Places};
-use crate::error::StartError;
+use crate::error::{StartError, StopReason};
 use crate::identity::Identity;
 use crate::link::Link;
 use crate::machine::{Discard, GROUP, MachineOptions, StoreMachine};
@@ -52,7 +51,7 @@ impl Store {
 struct Opened {
     options: Options,
     identity: Identity,
-    incarnation: u64,
+    boot: u64,
     lock: Arc<DirectoryLock>,
     mark: Option<Mark>,
     engine: Engine<StoreMachine>,
@@ -61,11 +60,6 @@ struct Opened {
 }
 
 fn open(options: Options, discard: Discard) -> Result<Opened, StartError> {
-    if options.force_new_cluster {
-        return Err(StartError::Configuration(
-            "--force-new-cluster is not supported by this version: start the member without it".to_owned(),
-        ));
-    }
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let places = Places::of(&options);
     let io = |action, path: &Path| {
@@ -73,6 +67,9 @@ fn open(options: Options, discard: Discard) -> Result<Opened, StartError> {
         move |source| StartError::Io { action, path, source }
     };
     if !disk.exists(&places.identity).map_err(io("look for", &places.identity))? {
+        if options.force_new_cluster {
+            return Err(nothing_to_force(&options));
+        }
         claim::first(&options)?; // before anything is made
     }
     disk.create_dir_all(&places.member).map_err(io("make", &places.member))?;
@@ -82,13 +79,25 @@ fn open(options: Options, discard: Discard) -> Result<Opened, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::default());
     let log_options = LogOptions::default();
     let (log, mut recovered) = Log::open(disk.clone(), &places.log, claim::log_identity(&identity), log_options)?;
+    if options.force_new_cluster {
+        if recovered.is_empty() {
+            return Err(nothing_to_force(&options));
+        }
+        warn_of_force(&identity);
+    }
     let mark = claim::check_log(&disk, &places, recovered.is_empty(), &lock)?;
     let state = StateDir::open(disk, &places.state, lock.clone()).map_err(io("open", &places.state))?;
-    let (machine, link, incarnation) = open_state(state, &options, &identity, discard)?;
+    let (machine, link, boot) = open_state(state, &options, &identity, discard)?;
     let mut engine = Engine::new(NodeId(identity.member_id), log, settings(&options), clock.now());
-    let start = GroupStart { group: GROUP, configuration: identity.configuration(), seed: entropy() };
+    let start = GroupStart {
+        group: GROUP,
+        configuration: identity.configuration().into(),
+        incarnation: Some(identity.incarnation),
+        seed: entropy(),
+        force_new_cluster: options.force_new_cluster,
+    };
     engine.add_group(start, recovered.remove(&GROUP), machine)?;
-    Ok(Opened { options, identity, incarnation, lock, mark, engine, link, clock })
+    Ok(Opened { options, identity, boot, lock, mark, engine, link, clock })
 }
 
 fn lock(data_dir: &Path, member_dir: &Path) -> Result<DirectoryLock, StartError> {
@@ -121,10 +130,12 @@ fn open_state(
     let kv_options = KvOptions::default();
     let kv = Kv::open(state.open_current().map_err(io)?, kv_options);
     let kv = kv.map_err(|source| StartError::Kv { path: state.current(), source })?;
-    let incarnation = entropy();
-    let link = Arc::new(Link::new(kv.reader(), entropy(), Hub::new(kv.revision())));
+    let boot = entropy();
+    let founders = identity.configuration().into();
+    let link = Arc::new(Link::new(kv.reader(), entropy(), Hub::new(kv.revision()), founders));
     let machine_options = MachineOptions {
         member_id: identity.member_id,
+        data_dir: options.data_dir.clone(),
         state,
         kv: kv_options,
         election_timeout: options.election_timeout,
@@ -132,7 +143,7 @@ fn open_state(
         discard,
     };
     let machine = StoreMachine::new(machine_options, kv, link.clone()).map_err(EngineError::from)?;
-    Ok((machine, link, incarnation))
+    Ok((machine, link, boot))
 }
 
 fn request_timeout(options: &Options) -> Duration {
@@ -163,21 +174,43 @@ fn address(url: &str) -> String {
     url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/').to_owned()
 }
 
-/// Why a cluster is not formed.
-fn refused(address: &str, reason: &str) -> String {
-    format!(
-        "the members do not agree on their cluster, so none was formed: peer {address} refused this member ({reason}). One \
-         of the lists in --initial-cluster, or one --initial-cluster-token, is wrong: make them the same on every member \
-         and start again"
-    )
+/// There is nothing to go on with.
+fn nothing_to_force(options: &Options) -> StartError {
+    StartError::Configuration(format!(
+        "--force-new-cluster makes a cluster of one out of the data of a member that has lived, but the data directory {} \
+         holds none: correct --data-dir, or leave the flag out to start a new member",
+        options.data_dir.display()
+    ))
+}
+
+/// What the operator's order means.
+fn warn_of_force(identity: &Identity) {
+    let member = format!("{:x}", identity.member_id);
+    let others: Vec<&str> = identity
+        .members
+        .iter()
+        .filter(|other| other.id != identity.member_id)
+        .map(|other| other.name.as_str())
+        .collect();
+    tracing::warn!(member, "--force-new-cluster: this member goes on ALONE, as the only member of its cluster");
+    tracing::warn!(
+        member,
+        "whatever the cluster had acknowledged and this member had not received is LOST; restart all clients, since \
+         revisions may repeat"
+    );
+    tracing::warn!(
+        member,
+        former_members = others.join(","),
+        "NEVER start a former member with its old data directory again: it would be part of a second cluster beside this \
+         one; empty their directories first and add them as new members"
+    );
+    tracing::warn!(member, "leave --force-new-cluster out at the next start");
 }
 
 impl Opened {
     fn run(mut self) -> Result<Store, StartError> {
         let inbox: Arc<Inbox<StoreMachine>> = Arc::default();
-        let (fail, failed) = watch::channel(None);
-        let fail = Arc::new(fail);
-        let transport = self.connect(inbox.clone(), fail.clone())?;
+        let transport = self.connect(inbox.clone())?;
         let timings = Arc::new(Timings::default());
         let stopped = self.link.clone();
         let runtime = Runtime::start(
@@ -188,9 +221,7 @@ impl Opened {
             timings.clone(),
             move |error| {
                 stopped.stop();
-                fail.send_replace(Some(format!(
-                    "the member stopped because it can no longer keep its promises: {error}"
-                )));
+                stopped.fail(StopReason::Engine(error.to_string()));
             },
         )
         .map_err(|source| StartError::Io {
@@ -212,7 +243,6 @@ impl Opened {
             request_bytes_max: self.options.request_bytes_max,
             quota: if self.options.quota_bytes == 0 { QUOTA_BYTES_DEFAULT } else { self.options.quota_bytes },
             progress_interval: self.options.progress_notify_interval,
-            failed,
             running: Mutex::new(None),
             identity: self.identity,
         }));
@@ -224,21 +254,20 @@ impl Opened {
         Ok(store)
     }
 
-    fn connect(
-        &mut self,
-        inbox: Arc<Inbox<StoreMachine>>,
-        fail: Arc<watch::Sender<Option<String>>>,
-    ) -> Result<Arc<Transport>, StartError> {
+    fn connect(&mut self, inbox: Arc<Inbox<StoreMachine>>) -> Result<Arc<Transport>, StartError> {
         let own = PeerIdentity {
             cluster_id: self.identity.cluster_id,
             member_id: NodeId(self.identity.member_id),
-            incarnation: self.incarnation,
+            boot: self.boot,
         };
-        let peers = self.identity.members.iter().filter(|member| member.id != self.identity.member_id);
+        let node = self.engine.node(GROUP).expect("the group was added");
+        let is_member = |id| node.configuration().is_member(NodeId(id));
+        let others = self.identity.members.iter().filter(|member| member.id != self.identity.member_id);
+        let peers = others.filter(|member| is_member(member.id));
         let peers = peers
             .map(|member| (NodeId(member.id), member.peer_urls.iter().map(|url| address(url)).collect()))
             .collect();
-        let fresh = self.engine.node(GROUP).is_none_or(|node| node.term().0 == 0);
+        let fresh = node.term().0 == 0;
         let link = self.link.clone();
         let deliver = Arc::new(move |received: Vec<Received>| {
             for news in &received {
@@ -248,11 +277,7 @@ impl Opened {
                 {
                     // A new cluster before its first leader: the members were not started with the same flags. As in etcd, that ends the
                     // process; a running cluster only says so.
-                    fail.send_if_modified(|failed| {
-                        let first = failed.is_none();
-                        *failed = Some(refused(address, reason));
-                        first
-                    });
+                    link.fail(StopReason::Disagreement { address: address.to_string(), reason: reason.clone() });
                 }
             }
             inbox.post(Event::Received(received));

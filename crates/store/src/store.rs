@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::calls::{Call, LeaseAnswer};
-use crate::error::StoreError;
+use crate::error::{StopReason, StoreError};
 use crate::identity::Identity;
 use crate::link::{Applied, Link, Waiter};
 use crate::machine::{GROUP, StoreMachine, payload};
@@ -48,7 +48,6 @@ pub(crate) struct Parts {
     pub request_bytes_max: usize,
     pub quota: i64,
     pub progress_interval: Duration,
-    pub failed: watch::Receiver<Option<String>>,
     pub running: Mutex<Option<Running>>,
 }
 
@@ -238,7 +237,7 @@ impl Store {
         if to == Some(own) {
             return Ok(());
         }
-        if to.is_some_and(|to| !parts.identity.members.iter().any(|member| member.id == to)) {
+        if to.is_some_and(|to| !parts.link.configuration.borrow().is_voter(NodeId(to))) {
             return Err(StoreError::BadTransferee);
         }
         if !parts.inbox.post(Event::Transfer(GROUP, to.map(NodeId))) {
@@ -257,27 +256,28 @@ impl Store {
         self.0.link.leadership.subscribe()
     }
 
-    /// Becomes a text when the store had to stop; the process must end with it.
+    /// Becomes a reason when the store has to stop; the process must end with it.
     #[must_use]
-    pub fn failed(&self) -> watch::Receiver<Option<String>> {
-        self.0.failed.clone()
+    pub fn failed(&self) -> watch::Receiver<Option<StopReason>> {
+        self.0.link.stop_reason.subscribe()
     }
 
-    /// The cluster's members, sorted by identity. One that has not started yet has no name.
+    /// The cluster's members as its configuration has them, sorted by identity. One that has not started yet has no name.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         let known = self.reader().members().unwrap_or_else(|error| {
             tracing::error!(%error, "cannot read the members' attributes");
             Vec::new()
         });
-        let first = self.0.identity.members.iter().map(|member| {
-            known.iter().find(|other| other.id == member.id).cloned().unwrap_or_else(|| Member {
-                id: member.id,
-                peer_urls: member.peer_urls.clone(),
-                ..Member::default()
-            })
-        });
-        first.collect()
+        let configuration = self.0.link.configuration.borrow().clone();
+        let member = |id: NodeId| {
+            let attributes = known.iter().find(|other| other.id == id.0).cloned();
+            let first = self.0.identity.members.iter().find(|member| member.id == id.0);
+            let peer_urls = first.map(|member| member.peer_urls.clone()).unwrap_or_default();
+            let member = attributes.unwrap_or_else(|| Member { id: id.0, peer_urls, ..Member::default() });
+            Member { is_learner: configuration.is_learner(id), ..member }
+        };
+        configuration.members().into_iter().map(member).collect()
     }
 
     /// Where this member stands.
@@ -307,7 +307,7 @@ impl Store {
             leader: leadership.leader,
             term: leadership.term,
             is_leader: leadership.is_leader,
-            is_learner: false,
+            is_learner: parts.link.configuration.borrow().is_learner(NodeId(parts.identity.member_id)),
             raft_index: parts.link.counters.commit.load(Relaxed),
             applied_index: parts.link.counters.applied.load(Relaxed),
             db_size: i64::try_from(size).unwrap_or(i64::MAX),

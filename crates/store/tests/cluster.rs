@@ -250,7 +250,7 @@ async fn what_cannot_start_says_why() {
 
     let identity = cluster.dir.path().join("m0/member/identity");
     let text = std::fs::read_to_string(&identity).unwrap();
-    std::fs::write(&identity, text.replacen("kontiki-identity 1", "kontiki-identity 9", 1)).unwrap();
+    std::fs::write(&identity, text.replacen("kontiki-identity 2", "kontiki-identity 9", 1)).unwrap();
     let newer =
         Store::start(options(cluster.dir.path(), &cluster.members, 0, listener())).await.unwrap_err().to_string();
     assert!(newer.contains("format 9"), "{newer}");

@@ -116,7 +116,7 @@ const CLUSTER: &[Flag] = &[
     used("initial-cluster", Text, "default=http://localhost:2380", "all members as name=peer-url,…"),
     used("initial-cluster-state", Text, "new", "new, or existing"),
     used("initial-cluster-token", Text, "etcd-cluster", "tells clusters with the same addresses apart"),
-    refused("force-new-cluster", Bool, "false", "making a new cluster of one member's data is not in this version"),
+    used("force-new-cluster", Bool, "false", "a quorum is lost for good: go on alone with this member's data"),
     idle("strict-reconfig-check", Bool, "true", NO_RECONFIGURATION),
     used("pre-vote", Bool, "true", "ask whether an election could be won before standing for it"),
     idle("max-learners", Unsigned, "1", NO_RECONFIGURATION),
