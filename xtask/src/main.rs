@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 #[cfg(feature = "codegen")]
 mod codegen;
+mod evidence;
 
 const USAGE: &str = "usage: cargo xtask <task>
 
 tasks:
   codegen [--check]   write crates/api/src/generated from crates/api/proto; --check only compares
+  evidence            check that docs/raft-bugs.md and docs/raft-rules.md point at what exists
 ";
 
 fn main() -> ExitCode {
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["codegen"] => codegen(false),
         ["codegen", "--check"] => codegen(true),
+        ["evidence"] => evidence::check(&workspace()).map(|summary| println!("{summary}")),
         _ => Err(USAGE.to_string()),
     };
     match outcome {
