@@ -484,6 +484,14 @@ impl Node {
     /// A message of a term that has passed. Whoever still leads or stands in it is told the newer term, so that neither
     /// side is stuck (bug V25); readers are refused; answers are dropped.
     pub(crate) fn on_stale_message(&mut self, from: NodeId, message: &Message, effects: &mut Vec<Effect>) {
+        // The refusal of a pre-vote tells the voter's own term, which may be an older one: it promises nothing, and may be
+        // the only sign of a log that is newer than this one.
+        if let Body::RequestVoteReply(reply) = &message.body
+            && reply.pre_vote
+            && !reply.granted
+        {
+            return self.on_pre_vote_refused(from, reply.last, effects);
+        }
         let reply = match &message.body {
             Body::RequestVote(request) => {
                 let last = self.log.last_position();
