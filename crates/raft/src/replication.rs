@@ -297,7 +297,8 @@ impl Node {
             now: leader.clock,
             sizes,
         };
-        let mut in_need = Vec::new(); // nearly never anybody
+        let listening = self.listening;
+        let mut in_need = Vec::new();
         for peer in &mut leader.peers {
             let waited = matches!(peer.pace, Pace::Snapshot { .. });
             sender.send_entries(peer, effects);
@@ -305,7 +306,7 @@ impl Node {
             if self.settings.tell_commit_at_once || peer.commit_told == Index(0) {
                 sender.tell_commit(peer, effects);
             }
-            if !waited && matches!(peer.pace, Pace::Snapshot { .. }) {
+            if listening && !waited && matches!(peer.pace, Pace::Snapshot { .. }) {
                 in_need.push(Decision::SendsSnapshot { peer: peer.id, next: peer.next_index });
             }
         }

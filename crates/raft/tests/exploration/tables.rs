@@ -22,7 +22,7 @@ impl Hasher for AsItIs {
         unreachable!("only fingerprints are hashed so");
     }
 
-    #[allow(clippy::cast_possible_truncation)]
+    #[allow(clippy::cast_possible_truncation, reason = "the low bits of a hash choose a place")]
     fn write_u128(&mut self, fingerprint: u128) {
         self.0 = fingerprint as u64;
     }
