@@ -256,7 +256,7 @@ impl<S: StateMachine> Engine<S> {
             if group.apply(&mut self.shared)? {
                 self.touched.insert(*id);
             }
-            if let Some(job) = group.begin_checkpoint(&self.shared.settings) {
+            if let Some(job) = group.begin_checkpoint(now, &self.shared.settings) {
                 outbox.checkpoint(*id, job);
             }
         }

@@ -21,7 +21,7 @@ use kontiki_raft::{
 use kontiki_transport::Frame;
 
 use self::changes::Change;
-use self::checkpoints::Checkpointing;
+use self::checkpoints::{Checkpointing, Unsaved};
 use self::entries::{NO_PAYLOADS, Payloads, Sizes};
 use crate::entry::{self, Payload};
 use crate::error::EngineError;
@@ -82,6 +82,8 @@ pub(crate) struct Group<S: StateMachine> {
     checkpoint_now: bool,
     /// Bytes of entries applied since the last checkpoint began.
     replay_bytes: u64,
+    /// When they were applied.
+    unsaved: Option<Unsaved>,
 }
 
 impl<S: StateMachine> Group<S> {
@@ -107,6 +109,7 @@ impl<S: StateMachine> Group<S> {
             abandoned: 0,
             checkpoint_now: false,
             replay_bytes: 0,
+            unsaved: None,
         }
     }
 
@@ -384,6 +387,7 @@ impl<S: StateMachine> Group<S> {
             let configurations: Vec<_> =
                 committed.iter().filter_map(|entry| Some((entry.index, entry.configuration.clone()?))).collect();
             self.machine.apply(committed)?;
+            Unsaved::note(&mut self.unsaved, shared.now);
             configurations.iter().for_each(|(index, configuration)| self.settle_change(*index, configuration));
             self.step(shared, Input::Applied(self.applied.index), NO_PAYLOADS)?;
         }

@@ -14,6 +14,11 @@ pub struct Settings {
     /// A checkpoint starts when this many bytes of the state are only in memory, or this many bytes of log were applied
     /// since the last one. Bounds memory and the replay after a crash.
     pub checkpoint_bytes: u64,
+    /// A checkpoint starts when nothing was applied for this long and something is not in the last one: a restart after
+    /// quiet replays nothing.
+    pub checkpoint_quiet: Duration,
+    /// A checkpoint starts when something applied has not been in one for this long, however little it is.
+    pub checkpoint_age: Duration,
     /// Entries that stay in the log behind a checkpoint, so that a member that was away for a short time needs no snapshot.
     pub trailing_entries: u64,
     /// The same bound in bytes; the smaller of the two counts.
@@ -43,6 +48,8 @@ impl Default for Settings {
             tick: Duration::from_millis(10),
             raft: RaftSettings { election_timeout_ticks: 100, heartbeat_interval_ticks: 10, ..RaftSettings::default() },
             checkpoint_bytes: 48 << 20,
+            checkpoint_quiet: Duration::from_secs(1),
+            checkpoint_age: Duration::from_secs(30),
             trailing_entries: 5_000,
             trailing_bytes: 16 << 20,
             follower_bytes_max: 128 << 20,

@@ -1,5 +1,7 @@
 //! A group's checkpoints, and the log that may go behind them.
 
+use std::time::Duration;
+
 use kontiki_raft::{Index, Input, LogPosition};
 
 use super::entries::NO_PAYLOADS;
@@ -17,12 +19,32 @@ pub(super) struct Checkpointing {
     entry_bytes: u64,
 }
 
+/// Since when something applied is in no checkpoint that has begun.
+#[derive(Clone, Copy)]
+pub(super) struct Unsaved {
+    since: Duration,
+    last: Duration,
+}
+
+impl Unsaved {
+    /// Notes that something was applied.
+    pub fn note(unsaved: &mut Option<Unsaved>, now: Duration) {
+        unsaved.get_or_insert(Unsaved { since: now, last: now }).last = now;
+    }
+
+    fn is_due(self, now: Duration, settings: &Settings) -> bool {
+        now.saturating_sub(self.last) >= settings.checkpoint_quiet
+            || now.saturating_sub(self.since) >= settings.checkpoint_age
+    }
+}
+
 impl<S: StateMachine> Group<S> {
     /// The work of a checkpoint, where one is due.
-    pub fn begin_checkpoint(&mut self, settings: &Settings) -> Option<CheckpointJob<S::CheckpointDone>> {
+    pub fn begin_checkpoint(&mut self, now: Duration, settings: &Settings) -> Option<CheckpointJob<S::CheckpointDone>> {
         let due = self.checkpoint_now
             || self.replay_bytes >= settings.checkpoint_bytes
-            || self.machine.unsaved_bytes() >= settings.checkpoint_bytes;
+            || self.machine.unsaved_bytes() >= settings.checkpoint_bytes
+            || self.unsaved.is_some_and(|unsaved| unsaved.is_due(now, settings));
         let before = self.machine.checkpointed().position.index;
         if !due || self.checkpointing.is_some() || self.applied.index == before {
             return None;
@@ -36,6 +58,7 @@ impl<S: StateMachine> Group<S> {
         self.checkpointing =
             Some(Checkpointing { at: self.applied, entry_bytes: (self.replay_bytes / entries).max(1) });
         self.replay_bytes = 0;
+        self.unsaved = None;
         Some(job)
     }
 

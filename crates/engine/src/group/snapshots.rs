@@ -109,6 +109,7 @@ impl<S: StateMachine> Group<S> {
         self.committed = self.committed.max(meta.position.index);
         self.abandoned += u32::from(self.checkpointing.take().is_some());
         self.replay_bytes = 0;
+        self.unsaved = None;
         self.settle_change(meta.position.index, &meta.configuration);
         Ok(())
     }
