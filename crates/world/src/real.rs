@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 use rustix::io::Errno;
 
 use crate::disk::{Disk, File, OpenMode};
@@ -17,8 +17,7 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(FILE_MODE);
+        let mut options = own_file();
         match mode {
             OpenMode::Existing => {}
             OpenMode::New => {
@@ -28,7 +27,7 @@ impl Disk for RealDisk {
                 options.create(true).truncate(false);
             }
         }
-        Ok(Arc::new(RealFile { file: options.open(path)? }))
+        Ok(Arc::new(RealFile { file: options.open(path).map_err(tell_of_link)? }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -77,8 +76,8 @@ impl Disk for RealDisk {
 }
 
 #[derive(Debug)]
-struct RealFile {
-    file: fs::File,
+pub(crate) struct RealFile {
+    pub(crate) file: fs::File,
 }
 
 impl File for RealFile {
@@ -131,19 +130,38 @@ impl DirectoryLock {
     /// operating system's.
     pub fn acquire(dir: &Path) -> io::Result<DirectoryLock> {
         let path = dir.join(LOCK_NAME);
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(&path)?;
+        let mut file = own_file().create(true).truncate(false).open(&path).map_err(tell_of_link)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
         Ok(DirectoryLock { _file: file, path })
     }
 
+    /// Keeps whoever would write out of `dir` while it is looked at, and changes nothing: others may look at the same time.
+    /// None where the directory was never locked, so that nothing is left behind in it.
+    ///
+    /// # Errors
+    /// `WouldBlock` while a process holds the lock; otherwise as the operating system's.
+    pub fn observe(dir: &Path) -> io::Result<Option<DirectoryLock>> {
+        let path = dir.join(LOCK_NAME);
+        let mut options = OpenOptions::new();
+        match options.read(true).custom_flags(NO_FOLLOW).open(&path).map_err(tell_of_link) {
+            Ok(file) => {
+                flock(&file, FlockOperation::NonBlockingLockShared)?;
+                Ok(Some(DirectoryLock { _file: file, path }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The process that locked `dir` last, where it can be read. It may have ended since.
     #[must_use]
     pub fn holder(dir: &Path) -> Option<u32> {
         let mut text = String::new();
-        fs::File::open(dir.join(LOCK_NAME)).ok()?.take(32).read_to_string(&mut text).ok()?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).custom_flags(NO_FOLLOW).open(dir.join(LOCK_NAME)).ok()?;
+        file.take(32).read_to_string(&mut text).ok()?;
         text.trim().parse().ok()
     }
 
@@ -159,6 +177,33 @@ const LOCK_NAME: &str = "LOCK";
 /// Only the owner reads what a store holds.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
+/// A link in a file's place is not followed: it could lead to a file of somebody else.
+pub(crate) const NO_FOLLOW: i32 = OFlags::NOFOLLOW.bits() as i32;
+
+/// How files of ours are opened: to read and to write, for the owner alone where they are made, and never through a link.
+fn own_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(FILE_MODE).custom_flags(NO_FOLLOW);
+    options
+}
+
+/// The operating system's words for a link that is not followed ("too many levels") say nothing of it.
+pub(crate) fn tell_of_link(error: io::Error) -> io::Error {
+    match Errno::from_io_error(&error) {
+        Some(Errno::LOOP) => io::Error::new(
+            error.kind(),
+            "a symbolic link stands in its place and is not followed; put the file itself there",
+        ),
+        _ => error,
+    }
+}
+
+/// The time of day in milliseconds since 1970, for what people read. Nothing may be decided by it: it jumps.
+#[must_use]
+pub fn time_of_day_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
 
 /// Lets other threads go before the calling one, for work that may take its time. Where the system does not allow it, the
 /// thread stays as it is.
@@ -227,6 +272,22 @@ mod tests {
     }
 
     #[test]
+    fn links_are_not_followed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (file, link) = (temporary.path().join("file"), temporary.path().join("link"));
+        fs::write(&file, "precious").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        std::os::unix::fs::symlink(&file, temporary.path().join("LOCK")).unwrap();
+        for mode in [OpenMode::Existing, OpenMode::ExistingOrNew] {
+            let error = RealDisk.open(&link, mode).unwrap_err();
+            assert!(error.to_string().contains("symbolic link"), "{error}");
+        }
+        assert_eq!(RealDisk.open(&link, OpenMode::New).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(DirectoryLock::acquire(temporary.path()).unwrap_err().to_string().contains("symbolic link"));
+        assert_eq!(fs::read(&file).unwrap(), b"precious");
+    }
+
+    #[test]
     fn a_locked_directory_stays_locked() {
         let temporary = tempfile::tempdir().unwrap();
         assert_eq!(DirectoryLock::holder(temporary.path()), None);
@@ -234,7 +295,21 @@ mod tests {
         assert_eq!(DirectoryLock::acquire(temporary.path()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert_eq!(DirectoryLock::holder(temporary.path()), Some(std::process::id()));
         assert!(lock.path().ends_with("LOCK"));
+        assert_eq!(DirectoryLock::observe(temporary.path()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(lock);
         DirectoryLock::acquire(temporary.path()).unwrap();
+    }
+
+    #[test]
+    fn looking_keeps_writers_out_and_leaves_nothing_behind() {
+        let temporary = tempfile::tempdir().unwrap();
+        assert!(DirectoryLock::observe(temporary.path()).unwrap().is_none());
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
+        drop(DirectoryLock::acquire(temporary.path()).unwrap());
+        let first = DirectoryLock::observe(temporary.path()).unwrap();
+        let second = DirectoryLock::observe(temporary.path()).unwrap();
+        assert!(first.is_some() && second.is_some());
+        assert_eq!(DirectoryLock::acquire(temporary.path()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(DirectoryLock::holder(temporary.path()), Some(std::process::id()), "as it was");
     }
 }
