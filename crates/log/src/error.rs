@@ -35,13 +35,31 @@ pub enum LogError {
     },
     /// Bytes that were durable are not what was written.
     #[error(
-        "log: {} is damaged at byte {offset}: {damage}; \
-         restore this member's data directory from a backup; replacing a member needs membership changes, which this version \
-         does not have yet",
+        "log: {} is damaged at byte {offset}: {damage}; what was there is not known, so this member must not go on: remove it \
+         from the cluster and add it anew with an empty directory",
         .file.display()
     )]
     Damaged {
         /// The segment, or the directory where a segment is missing.
+        file: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What was found.
+        damage: Damage,
+    },
+    /// Entries that were durable are lost: the log knows their index and term, but not their payloads.
+    #[error(
+        "log: {group} lost entries {first} to {last}: {} at byte {offset}: {damage}; they can be fetched from other members",
+        .file.display()
+    )]
+    Lost {
+        /// The group.
+        group: GroupId,
+        /// First lost index of those asked for.
+        first: Index,
+        /// Last lost index behind it.
+        last: Index,
+        /// The segment.
         file: PathBuf,
         /// Where in it.
         offset: u64,
@@ -58,6 +76,20 @@ pub enum LogError {
         /// Who wrote it.
         found: Identity,
     },
+    /// An earlier release wrote the log.
+    #[error(
+        "log: {} was written by an earlier release in format {found}, and this release reads format {supported} alone; \
+         start it with the release that wrote it, or let this member join anew",
+        .file.display()
+    )]
+    OlderFormat {
+        /// The segment.
+        file: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that can be read.
+        supported: u32,
+    },
     /// A later release wrote the log.
     #[error(
         "log: {} has format {found}, and this release reads up to {supported}; run the release that wrote it or a later one",
@@ -71,6 +103,13 @@ pub enum LogError {
         /// The newest version that can be read.
         supported: u32,
     },
+}
+
+impl LogError {
+    /// Whether the disk had no room for it.
+    pub(crate) fn is_storage_full(&self) -> bool {
+        matches!(self, LogError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
 }
 
 /// What is wrong with bytes that were durable.
@@ -90,6 +129,16 @@ pub enum Damage {
     /// The header is of a format that never was.
     #[error("the header has format {0}, which never existed")]
     UnknownFormat(u32),
+    /// The header's checksum is right, but no segment has these numbers.
+    #[error("the header says segment {number}, first batch {first_sequence}, {length} bytes, which no segment has")]
+    Impossible {
+        /// Number of the segment.
+        number: u64,
+        /// Sequence number of its first batch.
+        first_sequence: u64,
+        /// Length of its file.
+        length: u64,
+    },
     /// The file's name says something else than its header.
     #[error("the header says segment {found}, the name says {expected}")]
     Renamed {
@@ -109,36 +158,39 @@ pub enum Damage {
     /// A file between others is not there.
     #[error("segment {0} is missing")]
     MissingSegment(u64),
-    /// A batch is invalid though a valid one follows it.
-    #[error("batch {sequence} is invalid ({reason}), but batch {later} follows it at byte {later_offset}")]
-    BeforeValid {
+    /// The file's header is whole, but another one than that of the segment's other file.
+    #[error("the header is of another life of the file")]
+    OtherHeader,
+    /// The header is somebody else's.
+    #[error("the header belongs to {0}")]
+    ForeignHeader(Identity),
+    /// A batch that was durable, and what it held is not known from either of its two copies.
+    #[error("batch {sequence} is invalid ({reason}), its row in the ledger as well, and it was durable: {proof}")]
+    Identity {
         /// The batch expected here.
         sequence: u64,
         /// What is wrong with it.
         reason: BatchProblem,
-        /// The valid batch behind it.
-        later: u64,
-        /// Where that stands.
-        later_offset: u64,
+        /// What shows that it was durable.
+        proof: Proof,
     },
-    /// A batch is invalid though a later segment shows that it was durable.
-    #[error("batch {sequence} is invalid ({reason}), but the next segment begins with batch {next}")]
-    BeforeSegment {
-        /// The batch expected here.
-        sequence: u64,
-        /// What is wrong with it.
-        reason: BatchProblem,
-        /// First batch of the next segment.
-        next: u64,
-    },
-    /// The first batch of a segment is invalid, which no crash does: the file gets its name only after that.
-    #[error("the segment's first batch, {sequence}, is invalid ({reason})")]
-    FirstBatch {
-        /// The batch expected here.
+    /// The header or directory of a batch.
+    #[error("batch {sequence} is invalid ({reason})")]
+    Header {
+        /// The batch.
         sequence: u64,
         /// What is wrong with it.
         reason: BatchProblem,
     },
+    /// A row of a ledger.
+    #[error("a row is invalid ({reason})")]
+    Row {
+        /// What is wrong with it.
+        reason: BatchProblem,
+    },
+    /// Rows of a ledger are not there.
+    #[error("rows of batches that were durable are missing")]
+    MissingRows,
     /// The segment does not continue the one before it.
     #[error("the segment begins with batch {found}, expected {expected} or a later one")]
     WrongSequence {
@@ -147,6 +199,28 @@ pub enum Damage {
         /// By the header.
         found: u64,
     },
+    /// The payloads' checksum does not match.
+    #[error("the checksum of payloads in batch {sequence} is {found:08x}, expected {expected:08x}")]
+    Payloads {
+        /// The batch.
+        sequence: u64,
+        /// As stored.
+        expected: u32,
+        /// As computed.
+        found: u32,
+    },
+    /// It was found before.
+    #[error("batch {sequence} was found to be damaged before")]
+    Known {
+        /// The batch.
+        sequence: u64,
+    },
+    /// The operating system could not read it.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
+    /// The file is not there.
+    #[error("the file is missing")]
+    MissingFile,
     /// A batch read back is not the one that was written there.
     #[error("batch {sequence} cannot be read back: {reason}")]
     ReadBack {
@@ -195,4 +269,35 @@ pub enum BatchProblem {
     /// It is another batch.
     #[error("it is batch {0}")]
     Sequence(u64),
+    /// It is an earlier write to the same place.
+    #[error("it is older than its row in the ledger")]
+    Stale,
+    /// Its header is whole, and its payloads are not.
+    #[error("its payloads are not whole")]
+    Payloads,
+}
+
+/// What shows that a batch was durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Proof {
+    /// Its row in the ledger.
+    #[error("the ledger lists it")]
+    Ledger,
+    /// Its segment has its name.
+    #[error("it is the first of its segment")]
+    First,
+    /// A later batch in the segment.
+    #[error("batch {sequence} follows it at byte {offset}")]
+    Later {
+        /// The later batch.
+        sequence: u64,
+        /// Where that stands.
+        offset: u64,
+    },
+    /// The row of a later batch.
+    #[error("the ledger lists batch {0}")]
+    LaterRow(u64),
+    /// A later segment.
+    #[error("the next segment begins with batch {0}")]
+    Segment(u64),
 }

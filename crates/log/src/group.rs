@@ -1,45 +1,27 @@
 //! One group's log in memory: its shape, where its entries stand on disk, and the newest of them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use kontiki_raft::{HardState, Index, LogPosition, Term, TermRun};
 
 use crate::cache::Cache;
+use crate::extent::{Extent, Misfit};
+use crate::gaps::{Gap, Gaps};
 use crate::record::Head;
 use crate::segments::Segments;
-use crate::types::{ENTRY_OVERHEAD, Entry, Recovered};
-
-/// Entries of one group that stand in one batch. A group has at most one extent in a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    pub(crate) sequence: u64,
-    pub(crate) first: Index,
-    pub(crate) count: u32,
-    /// Bytes of the payloads; an estimate where a part of the extent is gone.
-    pub(crate) bytes: u32,
-}
-
-impl Extent {
-    pub(crate) fn last(&self) -> Index {
-        Index(self.first.0 + u64::from(self.count) - 1)
-    }
-
-    /// What an entry of the extent counts for on average, rounded up.
-    pub(crate) fn entry_size(&self) -> u64 {
-        u64::from(self.bytes.div_ceil(self.count)) + ENTRY_OVERHEAD
-    }
-
-    fn shorten(&mut self, count: u32) {
-        self.bytes = (u64::from(self.bytes) * u64::from(count) / u64::from(self.count)) as u32;
-        self.count = count;
-    }
-}
+use crate::types::{Entry, Recovered};
 
 /// What all groups share and every change of entries moves.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) segments: Segments,
     pub(crate) cache: Cache,
+}
+
+impl Shared {
+    pub(crate) fn new(cache_bytes: u64) -> Shared {
+        Shared { segments: Segments::default(), cache: Cache::new(cache_bytes) }
+    }
 }
 
 /// One group's log.
@@ -49,9 +31,16 @@ pub(crate) struct GroupLog {
     compacted: LogPosition,
     last: Index,
     runs: VecDeque<TermRun>,
-    /// Extents in order of indexes and of sequence numbers. They cover `compacted.index + 1 ..= last` without a gap,
-    /// except while recovery has not yet seen the compaction that explains one at the beginning.
+    /// Extents in order of indexes. They cover `compacted.index + 1 ..= last`, except while recovery has not yet seen
+    /// what explains a hole: a compaction, or entries that were mended. Behind `mended_up_to` they are in order of
+    /// sequence numbers too.
     extents: VecDeque<Extent>,
+    /// Entries up to here may have been mended: their extents stand in any batch.
+    mended_up_to: Index,
+    /// Entries whose payloads are lost. Their extents stay, and with them the segments that know what was lost.
+    gaps: Gaps,
+    /// Mended entries that are not durable yet, with their batches.
+    mended: BTreeMap<Index, (u64, Entry)>,
     /// The newest entries, up to `last`. Holds at least those that are not durable.
     cached: VecDeque<Entry>,
     /// Entries up to here are durable as they are now.
@@ -60,15 +49,6 @@ pub(crate) struct GroupLog {
     pub(crate) started: Head,
     /// The last batch that names the group, and its place among those that the batch names.
     pub(crate) touched: (u64, usize),
-}
-
-/// A change that does not fit the log as it is.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Misfit {
-    #[error("entries from {first} on cannot follow a log that is compacted up to {compacted} and ends at {last}")]
-    Append { first: Index, compacted: Index, last: Index },
-    #[error("a log that ends at {last} with {found:?} there cannot be compacted up to {position}")]
-    Compact { position: LogPosition, last: Index, found: Option<Term> },
 }
 
 impl GroupLog {
@@ -106,12 +86,22 @@ impl GroupLog {
         self.cached.front().map_or(self.last.next(), |entry| entry.index)
     }
 
+    pub(crate) fn gaps(&self) -> &Gaps {
+        &self.gaps
+    }
+
+    /// A mended entry that is not durable yet.
+    pub(crate) fn mended(&self, index: Index) -> Option<&Entry> {
+        self.mended.get(&index).map(|(_, entry)| entry)
+    }
+
     pub(crate) fn recovered(&self) -> Recovered {
         Recovered {
             hard_state: self.hard_state,
             compacted: self.compacted,
             runs: self.runs.iter().copied().collect(),
             last: self.last,
+            gaps: self.gaps.list().to_vec(),
         }
     }
 
@@ -150,7 +140,7 @@ impl GroupLog {
         }
         let sequence = shared.segments.staged_sequence();
         match self.extents.back_mut() {
-            Some(extent) if extent.sequence == sequence => {
+            Some(extent) if extent.sequence == sequence && extent.last().next() == first => {
                 extent.count += count;
                 extent.bytes += bytes;
             }
@@ -188,7 +178,9 @@ impl GroupLog {
         while self.cached.back().is_some_and(|entry| entry.index >= first) {
             self.drop_cached(VecDeque::pop_back, &mut shared.cache);
         }
-        self.last = first.previous();
+        self.gaps.remove(Gap { first, last: self.last });
+        self.mended.split_off(&first);
+        self.last = Index(first.0.saturating_sub(1));
         self.durable = self.durable.min(self.last);
     }
 
@@ -198,7 +190,7 @@ impl GroupLog {
             return Ok(());
         }
         // The term is not known of entries whose segments are gone: recovery sees the record that removed them last.
-        let found = self.term_at(position.index);
+        let found = self.extent_of(position.index).and_then(|_| self.term_at(position.index));
         if position.index > self.last || found.is_some_and(|term| term != position.term) {
             return Err(Misfit::Compact { position, last: self.last, found });
         }
@@ -221,6 +213,8 @@ impl GroupLog {
             extent.first = first;
         }
         self.forget_cached(position.index, &mut shared.cache);
+        self.gaps.remove(Gap { first: Index(0), last: position.index });
+        self.mended = self.mended.split_off(&first);
         self.compacted = position;
         self.durable = self.durable.max(position.index);
         Ok(())
@@ -235,10 +229,117 @@ impl GroupLog {
     }
 
     /// Batches up to this one are durable. Returns whether cached entries became so.
+    ///
+    /// Entries in the cache were appended one behind the other, so of their extents the newest one that is durable tells;
+    /// a mended extent stands before all of them.
     pub(crate) fn settle(&mut self, sequence: u64) -> bool {
         let durable = self.extents.iter().rev().find(|extent| extent.sequence <= sequence).map(Extent::last);
         self.durable = self.durable.max(durable.unwrap_or_default());
+        self.mended.retain(|_, (staged, _)| *staged > sequence);
         self.cached.front().is_some_and(|entry| entry.index <= self.durable)
+    }
+
+    /// The batch that keeps the oldest segment from being removed, as far as this group is concerned.
+    pub(crate) fn oldest_sequence(&self) -> Option<u64> {
+        let disordered = self.extents.partition_point(|extent| extent.first <= self.mended_up_to);
+        self.extents.iter().take(disordered + 1).map(|extent| extent.sequence).min()
+    }
+
+    fn extent_of(&self, index: Index) -> Option<&Extent> {
+        let extent = self.extents.get(self.extents.partition_point(|extent| extent.last() < index))?;
+        (extent.first <= index).then_some(extent)
+    }
+
+    /// Notes that payloads are lost: of all batches, or of one. Batches behind `durable` lose nothing. Returns what was
+    /// not known to be lost before.
+    pub(crate) fn lose(&mut self, lost: Gap, batch: Option<u64>, durable: u64, cache: &mut Cache) -> Vec<Gap> {
+        let known = self.gaps.clone();
+        let from = self.extents.partition_point(|extent| extent.last() < lost.first);
+        let mut new = Gaps::default();
+        for extent in self.extents.range(from..).take_while(|extent| extent.first <= lost.last) {
+            let hit = batch.is_none_or(|batch| batch == extent.sequence) && extent.sequence <= durable;
+            if let Some(gap) = extent.span().common(lost).filter(|_| hit) {
+                new.add(gap);
+                self.gaps.add(gap);
+            }
+        }
+        if let Some(gap) = new.list().last() {
+            self.forget_cached(gap.last, cache);
+        }
+        known.list().iter().for_each(|gap| new.remove(*gap));
+        new.list().to_vec()
+    }
+
+    /// What stood in these batches' extents, before it is lost with all of it.
+    pub(crate) fn spans_in(&self, sequence: u64) -> Vec<Gap> {
+        self.extents.iter().filter(|extent| extent.sequence == sequence).map(Extent::span).collect()
+    }
+
+    /// Entries of one term stand in the batch that is being filled, in the place where they stood before. Their term is
+    /// noted where it was not known, which is so in recovery only.
+    pub(crate) fn replace(&mut self, term: Term, span: Gap, bytes: u32, shared: &mut Shared) -> Result<(), Misfit> {
+        let Gap { first, last } = span;
+        let misfit = |index: Index, found| Misfit::Mend { index, term, found };
+        if first <= self.compacted.index || last > self.last {
+            return Err(misfit(first, None));
+        }
+        for index in [first, last] {
+            let found = self.extent_of(index).and_then(|_| self.term_at(index));
+            if found.is_some_and(|found| found != term) {
+                return Err(misfit(index, found));
+            }
+        }
+        self.note_term(term, first);
+        let from = self.extents.partition_point(|extent| extent.last() < first);
+        let to = self.extents.partition_point(|extent| extent.first <= last);
+        let sequence = shared.segments.staged_sequence();
+        let mut pieces = Vec::new();
+        for extent in self.extents.range(from..to) {
+            if extent.first < first {
+                let mut before = *extent;
+                before.shorten((first.0 - extent.first.0) as u32);
+                pieces.push(before);
+            }
+        }
+        pieces.push(Extent { sequence, first, count: (last.0 - first.0 + 1) as u32, bytes });
+        for extent in self.extents.range(from..to) {
+            if extent.last() > last {
+                let mut behind = *extent;
+                behind.shorten((extent.last().0 - last.0) as u32);
+                behind.first = last.next();
+                pieces.push(behind);
+            }
+        }
+        pieces.iter().for_each(|extent| shared.segments.retain(extent.sequence));
+        let tail = self.extents.split_off(to);
+        for gone in self.extents.split_off(from) {
+            shared.segments.release(gone.sequence);
+        }
+        self.extents.extend(pieces);
+        self.extents.extend(tail);
+        self.mended_up_to = self.mended_up_to.max(last);
+        self.gaps.remove(span);
+        Ok(())
+    }
+
+    /// The entry at `first` has this term.
+    fn note_term(&mut self, term: Term, first: Index) {
+        if self.term_at(first) == Some(term) {
+            return;
+        }
+        let at = self.runs.partition_point(|run| run.first < first);
+        if self.runs.get(at).is_some_and(|run| run.first == first) {
+            self.runs.remove(at);
+        }
+        self.runs.insert(at, TermRun { term, first });
+        if self.runs.get(at + 1).is_some_and(|run| run.term == term) {
+            self.runs.remove(at + 1);
+        }
+    }
+
+    /// Keeps a mended entry in memory until its batch is durable.
+    pub(crate) fn keep_mended(&mut self, entry: Entry, sequence: u64) {
+        self.mended.insert(entry.index, (sequence, entry));
     }
 
     /// Drops cached entries up to an index.
@@ -260,10 +361,15 @@ impl GroupLog {
         }
     }
 
-    /// Entries that the log should hold and does not: only where segments are missing.
-    pub(crate) fn missing(&self) -> Option<(Index, Index)> {
-        let first = self.compacted.index.next();
-        let held = self.extents.front().map_or(self.last.next(), |extent| extent.first);
-        (held != first).then(|| (first, held.previous()))
+    /// The first entries that the log should hold and does not: only where segments are missing.
+    pub(crate) fn missing(&self) -> Option<Gap> {
+        let mut first = self.compacted.index.next();
+        for extent in &self.extents {
+            if extent.first != first {
+                return Some(Gap { first, last: extent.first.previous() });
+            }
+            first = extent.last().next();
+        }
+        (first <= self.last).then_some(Gap { first, last: self.last })
     }
 }

@@ -12,12 +12,17 @@
 //!
 //!  00000000000000000006.log    removed (or kept as a spare) once no group has a live entry in it
 //!  00000000000000000007.log    │header│batch│batch│batch│      zeros or stale bytes
+//!  00000000000000000007.ledger │header│row  │row  │row  │      identities once more, each row written when its batch is durable
 //!  00000000000000000008.log    │header│heads of all groups, batch│batch│batch torn by a crash
+//!  00000000000000000008.ledger │header│row                       │row  │
 //! ```
 //!
 //! What a crash leaves: whole batches up to the last one whose sync had returned, and perhaps the one in flight, whole
-//! or torn. [`Log::open`] tells a torn tail, which it cuts, from damage to what was durable, which it never does: see
-//! `docs/formats/log.md` for every byte and every case.
+//! or torn. [`Log::open`] tells a torn tail, which it cuts, from damage to what was durable, which it never does: entries
+//! whose payloads are lost are *gaps* ([`Recovered::gaps`]), known by group, index and term, until [`Log::mend`] gets them
+//! again from elsewhere; it refuses to open only where it cannot know what is lost. See `docs/formats/log.md` for every byte
+//! and every case. Beside writes there are two kinds of work for other threads: [`ScrubJob`] reads back what is durable,
+//! [`ReserveJob`] keeps space for one more segment. [`inspect`] reads a log without opening it.
 //!
 //! The log is a deterministic struct: no thread, clock or chance of its own but the salt of a new segment.
 //!
@@ -54,22 +59,43 @@
 
 mod cache;
 mod error;
+mod extent;
+mod finding;
 mod format;
+mod gaps;
 mod group;
+mod inspect;
 mod job;
+mod judge;
+mod ledger;
 mod log;
+mod mend;
+mod names;
 mod read;
+mod read_file;
 mod record;
 mod recover;
+mod relocate;
+mod repair;
+mod reserve;
+mod restore;
 mod scan;
+mod scrub;
 mod segments;
 mod staged;
+mod stalled;
 mod types;
+mod walk;
 
-pub use error::{BatchProblem, Damage, LogError};
+pub use error::{BatchProblem, Damage, LogError, Proof};
+pub use extent::Misfit;
+pub use finding::Finding;
+pub use gaps::Gap;
+pub use inspect::{Inspection, Seen, What, inspect};
 pub use job::{WriteDone, WriteJob};
 pub use log::Log;
-pub use scan::Cut;
+pub use reserve::{ReserveDone, ReserveJob, Space};
+pub use scrub::{ScrubDone, ScrubJob};
 pub use types::{ENTRY_OVERHEAD, Entry, Identity, Options, Recovered, Write};
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
-//! Records: the changes that a batch consists of.
+//! Records: the changes that a batch consists of, one row each in its directory.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use kontiki_raft::{GroupId, HardState, Index, LogPosition, NodeId, Term};
 
+use crate::error::Damage;
+use crate::format::{ALIGNMENT, BATCH_HEADER_BYTES, BatchHeader, Seal};
+use crate::gaps::Gap;
 use crate::types::Entry;
 
 /// One change of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Record {
     HardState(GroupId, HardState),
-    /// Entries from an index on replace what was there.
-    Entries(EntryList),
+    /// Entries of one term; their payloads stand behind the directory.
+    Entries(Body),
     /// Entries up to here are gone.
     Compacted(GroupId, LogPosition),
     /// The log is empty and begins behind this position.
@@ -21,15 +24,20 @@ pub(crate) enum Record {
     Head(GroupId, Head),
 }
 
-/// Entries of one term, one after another.
+/// Entries of one term, one after another, as the directory names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EntryList {
+pub(crate) struct Body {
     pub(crate) group: GroupId,
     pub(crate) term: Term,
     pub(crate) first: Index,
     pub(crate) count: u32,
-    /// Where the list stands in the records' bytes.
-    list: Range<usize>,
+    /// In the place of lost ones; else they replace all from `first` on.
+    pub(crate) mended: bool,
+    /// Where the payloads stand in the batch, each behind its length.
+    pub(crate) range: Range<usize>,
+    checksum: u32,
+    /// Where the checksum stands in the batch.
+    checksum_at: usize,
 }
 
 /// All that the log must know of a group besides its entries.
@@ -45,9 +53,10 @@ const KIND_ENTRIES: u8 = 2;
 const KIND_COMPACTED: u8 = 3;
 const KIND_RESET: u8 = 4;
 const KIND_HEAD: u8 = 5;
+const KIND_MENDED: u8 = 6;
 
 /// Bytes before each payload.
-const LENGTH_BYTES: usize = 4;
+pub(crate) const LENGTH_BYTES: usize = 4;
 
 pub(crate) fn put_hard_state(buffer: &mut Vec<u8>, group: GroupId, hard_state: HardState) {
     put_kind(buffer, KIND_HARD_STATE, group);
@@ -71,21 +80,21 @@ pub(crate) fn put_head(buffer: &mut Vec<u8>, group: GroupId, head: &Head) {
     put_u64(buffer, head.last.0);
 }
 
-/// Entries of one term. The caller cuts at changes of term.
-pub(crate) fn put_entries(buffer: &mut Vec<u8>, group: GroupId, entries: &[Entry]) {
-    let first = &entries[0];
-    put_kind(buffer, KIND_ENTRIES, group);
+/// Entries of one term, all but the checksum of their payloads. Returns where the row begins.
+pub(crate) fn put_entries(buffer: &mut Vec<u8>, group: GroupId, first: &Entry, mended: bool) -> usize {
+    let at = buffer.len();
+    put_kind(buffer, if mended { KIND_MENDED } else { KIND_ENTRIES }, group);
     put_u64(buffer, first.term.0);
     put_u64(buffer, first.index.0);
-    put_u32(buffer, entries.len());
-    let payloads: usize = entries.iter().map(|entry| entry.payload.len()).sum();
-    let list = payloads + LENGTH_BYTES * entries.len();
-    put_u32(buffer, list);
-    buffer.reserve(list);
-    for entry in entries {
-        put_u32(buffer, entry.payload.len());
-        buffer.extend_from_slice(&entry.payload);
-    }
+    buffer.extend_from_slice(&[0; 12]); // count, bytes, checksum
+    at
+}
+
+/// Corrects count and bytes of the row of entries at `at`.
+pub(crate) fn set_extent(directory: &mut [u8], at: usize, count: u32, bytes: u32) {
+    let place = at + 25;
+    directory[place..place + 4].copy_from_slice(&count.to_le_bytes());
+    directory[place + 4..place + 8].copy_from_slice(&bytes.to_le_bytes());
 }
 
 fn put_kind(buffer: &mut Vec<u8>, kind: u8, group: GroupId) {
@@ -104,41 +113,36 @@ fn put_position(buffer: &mut Vec<u8>, position: LogPosition) {
     put_u64(buffer, position.index.0);
 }
 
-fn put_u32(buffer: &mut Vec<u8>, number: usize) {
-    let number = u32::try_from(number).expect("a batch is smaller than 4 GiB");
-    buffer.extend_from_slice(&number.to_le_bytes());
-}
-
 fn put_u64(buffer: &mut Vec<u8>, number: u64) {
     buffer.extend_from_slice(&number.to_le_bytes());
 }
 
-/// Why records with a valid checksum cannot be read: the program that wrote them was wrong, or this one is.
+/// Why bytes with a valid checksum cannot be read: the program that wrote them was wrong, or this one is.
 pub(crate) type Nonsense = String;
 
-/// Reads `count` records; what follows them must be padding.
-pub(crate) fn records(bytes: &[u8], count: u32) -> impl Iterator<Item = Result<Record, Nonsense>> {
-    let mut reader = Reader { bytes, at: 0 };
-    let mut left = count;
-    std::iter::from_fn(move || {
-        if left > 0 {
-            left -= 1;
-            return Some(reader.record().ok_or_else(|| format!("no record at byte {} of its records", reader.at)));
-        }
-        let rest = &bytes[reader.at.min(bytes.len())..];
-        reader.at = bytes.len();
-        rest.iter().any(|byte| *byte != 0).then(|| Err(String::from("more records than announced")))
-    })
-    .scan(false, |failed, record| {
-        let go_on = !*failed;
-        *failed = record.is_err();
-        go_on.then_some(record)
-    })
+/// Reads the directory of a batch; `head` is its header and directory.
+pub(crate) fn directory(header: &BatchHeader, head: &[u8]) -> Result<Vec<Record>, Nonsense> {
+    let mut reader = Reader { bytes: &head[..header.head_bytes()], at: BATCH_HEADER_BYTES, body: header.head_bytes() };
+    let mut records = Vec::new();
+    for _ in 0..header.records {
+        let at = reader.at;
+        records.push(reader.record().ok_or_else(|| format!("no record at byte {at} of the batch"))?);
+    }
+    if reader.at != reader.bytes.len() {
+        return Err(format!("the directory ends at byte {}, its records at {}", reader.bytes.len(), reader.at));
+    }
+    let padding = (header.length as usize).checked_sub(reader.body);
+    match padding {
+        Some(padding) if padding < ALIGNMENT => Ok(records),
+        _ => Err(format!("the batch has {} bytes, its records {}", header.length, reader.body)),
+    }
 }
 
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Where the next payloads stand in the batch.
+    body: usize,
 }
 
 impl Reader<'_> {
@@ -147,28 +151,30 @@ impl Reader<'_> {
         let group = GroupId(self.u64()?);
         Some(match kind {
             KIND_HARD_STATE => Record::HardState(group, self.hard_state()?),
-            KIND_ENTRIES => Record::Entries(self.entry_list(group)?),
+            KIND_ENTRIES | KIND_MENDED => Record::Entries(self.body(group, kind == KIND_MENDED)?),
             KIND_COMPACTED => Record::Compacted(group, self.position()?),
             KIND_RESET => Record::Reset(group, self.position()?),
             KIND_HEAD => {
                 let (hard_state, compacted) = (self.hard_state()?, self.position()?);
-                Record::Head(group, Head { hard_state, compacted, last: Index(self.u64()?) })
+                let last = self.index()?;
+                (compacted.index <= last).then_some(Record::Head(group, Head { hard_state, compacted, last }))?
             }
             _ => return None,
         })
     }
 
-    fn entry_list(&mut self, group: GroupId) -> Option<EntryList> {
+    fn body(&mut self, group: GroupId, mended: bool) -> Option<Body> {
         let (term, first) = (Term(self.u64()?), Index(self.u64()?));
-        let count = self.u32()?;
-        let size = self.u32()? as usize;
-        first.0.checked_add(u64::from(count))?;
-        let list = self.at..self.at.checked_add(size)?;
-        if count == 0 || list.end > self.bytes.len() || size / LENGTH_BYTES < count as usize {
+        let (count, bytes) = (self.u32()?, self.u32()? as usize);
+        let checksum_at = self.at;
+        let checksum = self.u32()?;
+        let beyond = first.0.checked_add(u64::from(count))?;
+        if count == 0 || first.0 == 0 || beyond == u64::MAX || bytes / LENGTH_BYTES < count as usize {
             return None;
         }
-        self.at = list.end;
-        Some(EntryList { group, term, first, count, list })
+        let range = self.body..self.body.checked_add(bytes)?;
+        self.body = range.end;
+        Some(Body { group, term, first, count, mended, range, checksum, checksum_at })
     }
 
     fn hard_state(&mut self) -> Option<HardState> {
@@ -182,7 +188,12 @@ impl Reader<'_> {
     }
 
     fn position(&mut self) -> Option<LogPosition> {
-        Some(LogPosition { term: Term(self.u64()?), index: Index(self.u64()?) })
+        Some(LogPosition { term: Term(self.u64()?), index: self.index()? })
+    }
+
+    /// An index that has a next one.
+    fn index(&mut self) -> Option<Index> {
+        self.u64().filter(|index| *index < u64::MAX).map(Index)
     }
 
     fn u8(&mut self) -> Option<u8> {
@@ -204,27 +215,59 @@ impl Reader<'_> {
     }
 }
 
-impl EntryList {
-    /// Bytes of all payloads together.
-    pub(crate) fn payload_bytes(&self) -> u32 {
-        (self.list.len() - LENGTH_BYTES * self.count as usize) as u32
+impl Body {
+    pub(crate) fn span(&self) -> Gap {
+        Gap { first: self.first, last: Index(self.first.0 + u64::from(self.count) - 1) }
     }
 
-    /// The entries, as slices of the records' bytes.
-    pub(crate) fn entries(&self, records: &Bytes, mut each: impl FnMut(Entry)) -> Result<(), Nonsense> {
-        let mut reader = Reader { bytes: &records[..self.list.end], at: self.list.start };
+    /// Bytes of all payloads together.
+    pub(crate) fn payload_bytes(&self) -> u32 {
+        (self.range.len() - LENGTH_BYTES * self.count as usize) as u32
+    }
+
+    fn checksum_of(&self, seal: Seal, offset: u64, body: &[u8]) -> u32 {
+        let identity = [self.group.0, self.term.0, self.first.0, u64::from(self.count)];
+        seal.body(offset + self.range.start as u64, identity, body)
+    }
+
+    /// Puts the checksum into the directory of the batch that will stand at `offset`.
+    pub(crate) fn seal(&self, batch: &mut [u8], seal: Seal, offset: u64) {
+        let checksum = self.checksum_of(seal, offset, &batch[self.range.clone()]);
+        batch[self.checksum_at..self.checksum_at + 4].copy_from_slice(&checksum.to_le_bytes());
+    }
+
+    /// The bytes of the payloads, where they are whole. `batch` begins where the batch does, at `offset` of its segment.
+    pub(crate) fn check<'a>(
+        &self,
+        batch: &'a [u8],
+        seal: Seal,
+        offset: u64,
+        sequence: u64,
+    ) -> Result<&'a [u8], Damage> {
+        let expected = self.checksum;
+        let Some(body) = batch.get(self.range.clone()) else {
+            let (expected, found) = (offset + self.range.end as u64, offset + batch.len() as u64);
+            return Err(Damage::Shortened { expected, found });
+        };
+        let found = self.checksum_of(seal, offset, body);
+        if expected == found { Ok(body) } else { Err(Damage::Payloads { sequence, expected, found }) }
+    }
+
+    /// The entries, as slices of the payloads' bytes.
+    pub(crate) fn entries(&self, body: &Bytes, mut each: impl FnMut(Entry)) -> Result<(), Nonsense> {
+        let mut reader = Reader { bytes: body, at: 0, body: 0 };
         for place in 0..u64::from(self.count) {
             let index = Index(self.first.0 + place);
             let start = reader.u32().map(|length| (reader.at, length as usize));
             match start.and_then(|(at, length)| Some(at..at.checked_add(length)?)) {
-                Some(payload) if payload.end <= self.list.end => {
+                Some(payload) if payload.end <= body.len() => {
                     reader.at = payload.end;
-                    each(Entry { index, term: self.term, payload: records.slice(payload) });
+                    each(Entry { index, term: self.term, payload: body.slice(payload) });
                 }
                 _ => return Err(format!("entry {index} of {} does not fit its record", self.group)),
             }
         }
-        if reader.at == self.list.end {
+        if reader.at == body.len() {
             Ok(())
         } else {
             Err(format!("the entries of {} do not fill their record", self.group))
@@ -232,24 +275,24 @@ impl EntryList {
     }
 }
 
-/// The entries `first ..= last` of one group after all records of a batch have taken effect.
-pub(crate) fn entries_of(
-    records_bytes: &Bytes,
-    count: u32,
-    group: GroupId,
-    range: (Index, Index),
-) -> Result<Vec<Entry>, Nonsense> {
-    let mut held: Vec<Entry> = Vec::new();
-    for record in records(records_bytes, count) {
-        if let Record::Entries(list) = record?
-            && list.group == group
-        {
-            // Entries from `first` on are replaced, in this batch as in those before.
-            held.truncate(held.partition_point(|entry| entry.index < list.first));
-            list.entries(records_bytes, |entry| held.push(entry))?;
+/// Which rows hold the entries of a group after all records of a batch have taken effect, by index.
+pub(crate) fn owners(records: &[Record], group: GroupId) -> Vec<(Gap, &Body)> {
+    let mut held: Vec<(Gap, &Body)> = Vec::new();
+    for record in records {
+        match record {
+            Record::Entries(body) if body.group == group => {
+                let span = body.span();
+                if !body.mended {
+                    held.retain(|(held, _)| held.first < span.first);
+                    for (held, _) in &mut held {
+                        held.last = held.last.min(span.first.previous());
+                    }
+                }
+                let at = held.partition_point(|(held, _)| held.first < span.first);
+                held.insert(at, (span, body));
+            }
+            _ => {}
         }
     }
-    held.retain(|entry| entry.index >= range.0 && entry.index <= range.1);
-    let complete = held.len() as u64 == range.1.0 - range.0.0 + 1;
-    if complete { Ok(held) } else { Err(format!("{group} lacks some of its entries {} to {}", range.0, range.1)) }
+    held
 }

@@ -1,4 +1,4 @@
-//! Opening a log: replays what the scan finds, then makes sure that it stays.
+//! Opening a log: replays what the walk through its segments finds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,23 +8,29 @@ use bytes::Bytes;
 use kontiki_raft::GroupId;
 use kontiki_world::Disk;
 
-use crate::cache::Cache;
 use crate::error::{Damage, LogError};
-use crate::format::{BATCH_HEADER_BYTES, BatchHeader};
+use crate::finding::Finding;
+use crate::format::{LedgerRow, Part};
+use crate::gaps::Gap;
 use crate::group::{GroupLog, Shared};
 use crate::job::io;
+use crate::ledger::Rows;
 use crate::log::Log;
-use crate::record::{EntryList, Nonsense, Record, records};
-use crate::scan::{self, Listing, OpenSegment};
-use crate::segments::{Segment, Segments};
+use crate::names::{ledger_bytes, ledger_bytes_max};
+use crate::record::{Body, Nonsense, Record};
+use crate::repair::Plan;
+use crate::scan::{self, Found, Listing};
+use crate::segments::{Segment, SegmentFiles};
 use crate::types::{Identity, Options, Recovered};
+use crate::walk::{Batch, Walk, Walked};
 
 impl Log {
     /// Opens the log in `dir`, or begins one where the directory is missing or empty. Returns it with every group in it.
+    /// Entries whose payloads are lost are gaps of their groups; [`Log::findings`] tells what was found and done.
     ///
     /// # Errors
-    /// `Foreign` and `NewerFormat` for a log that is not this member's or release's, `Damaged` where something that was
-    /// durable is lost. Nothing on disk is changed then.
+    /// `Foreign`, `OlderFormat` and `NewerFormat` for a log that is not this member's or release's, `Damaged` where
+    /// something that was durable is lost and nobody knows what it was. Nothing on disk is changed then.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -34,115 +40,188 @@ impl Log {
         let segment_bytes = options.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let options = Options { segment_bytes, ..options };
         disk.create_dir_all(dir).map_err(io("create", dir))?;
-        let listing = scan::list(disk.as_ref(), dir, identity)?;
-        let shared = Shared { segments: Segments::default(), cache: Cache::new(options.cache_bytes) };
+        let mut listing = scan::list(disk.as_ref(), dir, Some(identity))?;
+        let shared = Shared::new(options.cache_bytes);
         let mut log = Log::new(disk, dir.to_path_buf(), identity, options, shared);
-        log.replay(&listing.segments)?;
-        log.repair(&listing)?;
+        let plans = log.replay_needed(&mut listing, &mut |_, _| ())?;
+        log.repair(&listing, plans)?;
         let recovered = log.groups.iter().map(|(group, log)| (*group, log.recovered())).collect();
         Ok((log, recovered))
     }
 
-    fn replay(&mut self, segments: &[OpenSegment]) -> Result<(), LogError> {
-        let Some(oldest) = segments.first() else { return Ok(()) };
+    /// Replays all segments. Where it is not known what a batch held, those behind it may hold all that is needed: the first
+    /// batch of each says where every group stood.
+    pub(crate) fn replay_needed(
+        &mut self,
+        listing: &mut Listing,
+        seen: &mut dyn FnMut(&Found, &Batch<'_>),
+    ) -> Result<Vec<Plan>, LogError> {
+        let refused = match self.replay(&listing.segments, seen) {
+            Err(error @ LogError::Damaged { damage: Damage::Identity { .. }, .. }) => error,
+            result => return result,
+        };
+        for start in 1..listing.segments.len() {
+            self.groups.clear();
+            self.findings.clear();
+            self.shared = Shared::new(self.options.cache_bytes);
+            self.settled = 0;
+            if let Ok(plans) = self.replay(&listing.segments[start..], seen) {
+                listing.needless = listing.segments.drain(..start).collect();
+                if let LogError::Damaged { file, offset, damage } = refused {
+                    self.findings.push(Finding::Needless { file, offset, damage });
+                }
+                return Ok(plans);
+            }
+        }
+        Err(refused)
+    }
+
+    /// Replays all segments, oldest first; `seen` is given each batch. Returns what each segment needs to be whole.
+    pub(crate) fn replay(
+        &mut self,
+        segments: &[Found],
+        seen: &mut dyn FnMut(&Found, &Batch<'_>),
+    ) -> Result<Vec<Plan>, LogError> {
+        let Some(oldest) = segments.first() else { return Ok(Vec::new()) };
         self.shared.segments.begin_at(oldest.header.first_sequence);
-        let mut buffer = Vec::new();
-        for (position, segment) in segments.iter().enumerate() {
-            let len = segment.file.len().map_err(io("measure", &segment.path))?;
-            buffer.resize(len as usize, 0);
-            segment.file.read_exact_at(&mut buffer, 0).map_err(io("read", &segment.path))?;
+        let mut plans = Vec::new();
+        for (position, found) in segments.iter().enumerate() {
             let after = &segments[position + 1..];
             // Only what can still be in the cache at the end goes through it.
-            let keep = after.iter().map(|segment| segment.header.bytes).sum::<u64>() < self.options.cache_bytes;
+            let behind = after.iter().map(|found| found.header.bytes).fold(0, u64::saturating_add);
+            let keep = behind < self.options.cache_bytes;
             let next = after.first().map(|next| next.header.first_sequence);
-            self.begin_found(segment);
-            let end = scan::walk(segment, &buffer, next, |header, batch| {
-                let is_oldest = header.sequence == oldest.header.first_sequence;
-                self.replay_batch(header, batch, keep, is_oldest)
+            self.begin_found(found);
+            let (bytes, bad_log) = found.log.read(&found.names.log, found.header.bytes);
+            let ledger_max = ledger_bytes_max(found.header.bytes);
+            let (ledger, bad_ledger) = found.ledger.read(&found.names.ledger, ledger_max);
+            let rows = Rows::read(&ledger, &found.header);
+            let mut walked = Walked { ledger: found.header.encode(Part::Ledger).to_vec(), ..Walked::default() };
+            let walk = Walk { found, bytes: &bytes, rows: &rows, next, unreadable: [&bad_log, &bad_ledger] };
+            walk.run(&mut walked, |batch| {
+                seen(found, &batch);
+                let is_oldest = batch.header.sequence == oldest.header.first_sequence;
+                self.replay_batch(&batch, keep, is_oldest)
             })?;
-            self.cut = end.cut;
+            let mut damage = rows.damage.clone();
+            if next.is_none() {
+                damage = unreadable(&bad_ledger).or(damage);
+            }
+            if let Some(segment) = self.shared.segments.current_mut() {
+                // A write to a part of a page that cannot be read fails, and a failed write is final. The newest ledger
+                // is made anew.
+                segment.closed |= !bad_log.is_empty() || next.is_some() && !bad_ledger.is_empty();
+            }
+            plans.push(Plan::new(found, &mut walked, &ledger, damage, next.is_some()));
+            self.findings.extend(bad_log.into_iter().chain(bad_ledger));
+            self.findings.append(&mut walked.findings);
         }
         for (group, log) in &mut self.groups {
-            if let Some((first, last)) = log.missing() {
+            if let Some(Gap { first, last }) = log.missing() {
                 let damage = Damage::MissingEntries { group: *group, first, last };
                 return Err(LogError::Damaged { file: self.dir.clone(), offset: 0, damage });
             }
             log.started = log.head();
         }
-        Ok(())
+        self.judge_losses();
+        Ok(plans)
     }
 
-    fn begin_found(&mut self, found: &OpenSegment) {
-        let header = found.header;
-        let mut segment =
-            Segment::new(header.number, found.path.clone(), header.salt, header.first_sequence, header.bytes);
-        segment.file = Some(Arc::clone(&found.file));
+    fn begin_found(&mut self, found: &Found) {
+        let names = found.names.clone();
+        let mut segment = Segment::new(found.header, names.log, names.ledger, 0);
+        segment.short = matches!(found.log.damage, Some(Damage::MissingFile | Damage::Shortened { .. }));
+        segment.closed = segment.short;
+        segment.files = SegmentFiles { log: found.log.file.clone(), ledger: found.ledger.file.clone() };
         self.shared.segments.push(segment);
     }
 
-    fn replay_batch(&mut self, header: BatchHeader, batch: &[u8], keep: bool, is_oldest: bool) -> Result<(), Nonsense> {
-        let records_bytes = &batch[BATCH_HEADER_BYTES..];
-        let mut kept: Option<Bytes> = None;
+    fn replay_batch(&mut self, batch: &Batch<'_>, keep: bool, is_oldest: bool) -> Result<(), Nonsense> {
         let mut appended = Vec::new();
-        for record in records(records_bytes, header.records) {
-            match record? {
-                Record::Entries(list) => {
-                    let kept = keep.then(|| &*kept.get_or_insert_with(|| Bytes::copy_from_slice(records_bytes)));
-                    self.replay_entries(&list, kept)?;
-                    appended.push(list.group);
+        for (record, damage) in batch.records.iter().zip(&batch.damage) {
+            match record {
+                Record::Entries(body) => {
+                    let whole = damage.is_none().then(|| &batch.bytes[body.range.clone()]);
+                    self.replay_entries(body, whole, keep)?;
+                    appended.push(body.group);
                 }
-                Record::HardState(group, hard_state) => self.group(group).set_hard_state(hard_state),
+                Record::HardState(group, hard_state) => self.group(*group).set_hard_state(*hard_state),
                 Record::Compacted(group, position) => {
-                    let log = self.groups.entry(group).or_default();
-                    log.compact(position, &mut self.shared).map_err(|misfit| format!("{group}: {misfit}"))?;
+                    let log = self.groups.entry(*group).or_default();
+                    log.compact(*position, &mut self.shared).map_err(|misfit| format!("{group}: {misfit}"))?;
                 }
                 Record::Reset(group, position) => {
-                    self.groups.entry(group).or_default().reset(position, &mut self.shared);
+                    self.groups.entry(*group).or_default().reset(*position, &mut self.shared);
                 }
                 Record::Head(group, head) if is_oldest => {
-                    self.groups.insert(group, GroupLog::from_head(head));
+                    self.groups.insert(*group, GroupLog::from_head(*head));
                 }
                 Record::Head(group, head) => {
-                    let found = self.group(group).head();
-                    if found != head {
+                    let found = self.group(*group).head();
+                    if found != *head {
                         return Err(format!("it says that {group} was at {head:?}, but that is at {found:?}"));
                     }
                 }
             }
         }
-        self.shared.segments.place(header.length);
-        self.settle(header.sequence, appended.into_iter());
+        let row = LedgerRow::bytes_for(batch.header.head_bytes()) as u32;
+        self.shared.segments.place(batch.header.length, row);
+        self.shared.segments.set_checksum(batch.header.sequence, batch.checksum);
+        if let Some(segment) = self.shared.segments.current_mut()
+            && segment.header.first_sequence == batch.header.sequence
+        {
+            segment.ledger_bytes = ledger_bytes(segment.header.bytes, u64::from(row));
+        }
+        self.settle(batch.header.sequence, appended.into_iter());
         Ok(())
     }
 
-    fn replay_entries(&mut self, list: &EntryList, kept: Option<&Bytes>) -> Result<(), Nonsense> {
-        let log = self.groups.entry(list.group).or_default();
-        log.append(list.term, list.first, list.count, list.payload_bytes(), &mut self.shared)
-            .map_err(|misfit| format!("{}: {misfit}", list.group))?;
-        match kept {
-            Some(bytes) => list.entries(bytes, |entry| log.keep(entry, &mut self.shared.cache)),
-            None => Ok(()),
+    /// `whole` is what the record's payloads consist of, where they are whole.
+    fn replay_entries(&mut self, body: &Body, whole: Option<&[u8]>, keep: bool) -> Result<(), Nonsense> {
+        let misfit = |misfit| format!("{}: {misfit}", body.group);
+        let log = self.groups.entry(body.group).or_default();
+        let shared = &mut self.shared;
+        let span = body.span();
+        if body.mended {
+            log.replace(body.term, span, body.payload_bytes(), shared).map_err(misfit)?;
+        } else {
+            log.append(body.term, body.first, body.count, body.payload_bytes(), shared).map_err(misfit)?;
         }
+        let sequence = shared.segments.staged_sequence();
+        match whole {
+            None => {
+                log.lose(span, Some(sequence), sequence, &mut shared.cache);
+            }
+            Some(bytes) if keep && !body.mended => {
+                body.entries(&Bytes::copy_from_slice(bytes), |entry| log.keep(entry, &mut shared.cache))?;
+            }
+            // What follows it in the cache would not follow it without a hole.
+            Some(_) => log.forget_cached(span.last, &mut shared.cache),
+        }
+        Ok(())
     }
 
     fn group(&mut self, group: GroupId) -> &mut GroupLog {
         self.groups.entry(group).or_default()
     }
 
-    /// What was read may so far exist in the operating system's memory only: a process that was killed between write
-    /// and sync leaves it there. It must not be lost after this member has acted on it.
-    ///
-    /// A torn tail is not wiped. The next batch overwrites its beginning; what remains of it behind that is part of one
-    /// write that was never whole, and the scan found no valid batch there, so nothing in it can pass for one later.
-    fn repair(&self, listing: &Listing) -> Result<(), LogError> {
-        for leftover in &listing.leftovers {
-            self.disk.remove(leftover).map_err(io("remove", leftover))?;
+    /// Losses of entries that were replaced or compacted since do not matter.
+    fn judge_losses(&mut self) {
+        for finding in &mut self.findings {
+            if let Finding::Lost { group, first, last, needed, .. } = finding {
+                let gap = self.groups.get(group).and_then(|log| log.gaps().at_or_after(*first));
+                *needed = gap.is_some_and(|gap| gap.first <= *last);
+            }
         }
-        if let Some(segment) = listing.segments.last() {
-            segment.file.sync_data().map_err(io("sync", &segment.path))?;
-        }
-        self.disk.sync_dir(&self.dir).map_err(io("sync", &self.dir))
     }
+}
+
+/// What of a file could not be read, as damage.
+fn unreadable(findings: &[Finding]) -> Option<(u64, Damage)> {
+    findings.iter().find_map(|finding| match finding {
+        Finding::Unreadable { offset, error, .. } => Some((*offset, Damage::Unreadable(error.clone()))),
+        _ => None,
+    })
 }
 
 const SEGMENT_BYTES_MIN: u64 = 4096;

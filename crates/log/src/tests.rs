@@ -1,13 +1,23 @@
 //! Tests of the log as a whole; a rig drives it as the engine does.
 #![allow(clippy::unwrap_used)]
 
+mod atlas;
 mod behaviour;
 mod crash;
 mod damage;
+mod decode;
 mod fault;
 mod golden;
+mod loss;
 mod model;
+mod points;
+mod space;
 mod speed;
+mod stalled;
+mod table;
+mod unknown;
+mod unreadable;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +38,7 @@ fn dir() -> PathBuf {
 }
 
 fn small() -> Options {
-    Options { segment_bytes: 4096, cache_bytes: 1024, spare_segments: 1, salt: Some(7) }
+    Options { segment_bytes: 4096, cache_bytes: 1024, spare_segments: 1, salt: Some(7), reserve: false }
 }
 
 fn open(disk: &Arc<SimDisk>, options: Options) -> Result<(Log, BTreeMap<GroupId, Recovered>), LogError> {
@@ -75,7 +85,11 @@ fn all(log: &Log, group: GroupId) -> Vec<Entry> {
 }
 
 fn segment_path(number: u64) -> PathBuf {
-    dir().join(format::segment_name(number))
+    dir().join(names::FileKind::Segment.name(number))
+}
+
+fn ledger_path(number: u64) -> PathBuf {
+    dir().join(names::FileKind::Ledger.name(number))
 }
 
 fn file(disk: &SimDisk, path: &Path) -> Arc<dyn File> {
@@ -87,4 +101,64 @@ fn read_file(disk: &SimDisk, path: &Path) -> Vec<u8> {
     let mut bytes = vec![0; file.len().unwrap() as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes
+}
+
+/// All files of a log's directory.
+type Image = BTreeMap<String, Vec<u8>>;
+
+fn image(disk: &SimDisk) -> Image {
+    disk.list(&dir()).unwrap().into_iter().map(|name| (name.clone(), read_file(disk, &dir().join(name)))).collect()
+}
+
+/// A disk with these files.
+fn disk_of(image: &Image) -> Arc<SimDisk> {
+    let disk = Arc::new(SimDisk::new(3));
+    disk.create_dir_all(&dir()).unwrap();
+    for (name, bytes) in image {
+        let file = disk.open(&dir().join(name), OpenMode::New).unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        file.sync_data().unwrap();
+    }
+    disk.sync_dir(&dir()).unwrap();
+    disk
+}
+
+fn segment_name(number: u64) -> String {
+    names::FileKind::Segment.name(number)
+}
+
+fn ledger_name(number: u64) -> String {
+    names::FileKind::Ledger.name(number)
+}
+
+/// All that a log says of its groups, with every entry that is not lost.
+type State = BTreeMap<GroupId, (Recovered, Vec<Entry>)>;
+
+fn state(log: &Log) -> State {
+    let state = |group: &GroupId| {
+        let found = log.recovered(*group).unwrap();
+        let mut held = Vec::new();
+        let mut next = found.compacted.index.next();
+        for gap in &found.gaps {
+            if next < gap.first {
+                held.extend(log.entries(*group, next, gap.first.previous(), u64::MAX).unwrap());
+            }
+            let lost = log.entries(*group, gap.first, gap.last, u64::MAX).unwrap_err();
+            assert!(
+                matches!(lost, LogError::Lost { first, last, .. } if (first, last) == (gap.first, gap.last)),
+                "{lost}"
+            );
+            next = gap.last.next();
+        }
+        held.extend(log.entries(*group, next, found.last, u64::MAX).unwrap());
+        let indexes = found.compacted.index.next().0..=found.last.0;
+        let lost = |index: &u64| found.gaps.iter().any(|gap| (gap.first.0..=gap.last.0).contains(index));
+        let expected: Vec<u64> = indexes.filter(|index| !lost(index)).collect();
+        assert_eq!(held.iter().map(|entry| entry.index.0).collect::<Vec<_>>(), expected);
+        for entry in &held {
+            assert_eq!(log.term_at(*group, entry.index), Some(entry.term));
+        }
+        (*group, (found, held))
+    };
+    log.groups.keys().map(state).collect()
 }

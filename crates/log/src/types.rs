@@ -5,6 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use kontiki_raft::{GroupId, HardState, Index, LogPosition, Term, TermRun, Ticket};
 
+use crate::gaps::Gap;
+
 /// An entry of one group's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -68,11 +70,13 @@ pub struct Options {
     /// The salt of new segments' checksums; the operating system's chance where none is given. Only tests that compare
     /// bytes have a reason to fix it.
     pub salt: Option<u64>,
+    /// Whether space for one more segment is kept on the disk: [`crate::Log::space`].
+    pub reserve: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { segment_bytes: 16 << 20, cache_bytes: 32 << 20, spare_segments: 2, salt: None }
+        Options { segment_bytes: 16 << 20, cache_bytes: 32 << 20, spare_segments: 2, salt: None, reserve: true }
     }
 }
 
@@ -87,4 +91,6 @@ pub struct Recovered {
     pub runs: Vec<TermRun>,
     /// Last index; `compacted.index` where the log is empty.
     pub last: Index,
+    /// Entries whose payloads are lost: sorted, disjoint, all of them in the log.
+    pub gaps: Vec<Gap>,
 }

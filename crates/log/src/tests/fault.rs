@@ -1,26 +1,46 @@
 //! A disk that stops answering after so many changes: with a crash of the simulated one below, power loss anywhere.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use kontiki_world::{Disk, File, OpenMode, SimDisk};
+
+/// A file and where in it nothing can be read.
+type BadRange = (String, Range<u64>);
 
 #[derive(Clone, Debug)]
 pub(super) struct FragileDisk {
     below: SimDisk,
     changes_left: Arc<AtomicI64>,
+    unreadable: Arc<Mutex<Vec<BadRange>>>,
 }
 
 impl FragileDisk {
     pub(super) fn new(below: SimDisk) -> FragileDisk {
-        FragileDisk { below, changes_left: Arc::new(AtomicI64::new(i64::MAX)) }
+        FragileDisk { below, changes_left: Arc::new(AtomicI64::new(i64::MAX)), unreadable: Arc::default() }
     }
 
     /// Power goes after this many changes.
     pub(super) fn fail_after(&self, changes: i64) {
         self.changes_left.store(changes, Ordering::Relaxed);
+    }
+
+    /// What lies in this range of a file cannot be read from now on.
+    pub(super) fn fail_reads(&self, name: &str, range: Range<u64>) {
+        self.unreadable.lock().unwrap().push((name.to_owned(), range));
+    }
+
+    /// Whether all changes were made so far.
+    pub(super) fn has_power(&self) -> bool {
+        self.changes_left.load(Ordering::Relaxed) >= 0
+    }
+
+    /// Everything can be read again.
+    pub(super) fn heal(&self) {
+        self.unreadable.lock().unwrap().clear();
     }
 
     /// Power is lost, where it was not yet, and comes back.
@@ -37,7 +57,8 @@ impl FragileDisk {
 impl Disk for FragileDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         self.change()?;
-        Ok(Arc::new(FragileFile { disk: self.clone(), file: self.below.open(path, mode)? }))
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        Ok(Arc::new(FragileFile { disk: self.clone(), name, file: self.below.open(path, mode)? }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -71,16 +92,29 @@ impl Disk for FragileDisk {
 #[derive(Debug)]
 struct FragileFile {
     disk: FragileDisk,
+    name: String,
     file: Arc<dyn File>,
+}
+
+impl FragileFile {
+    fn check(&self, bytes: usize, offset: u64) -> io::Result<()> {
+        let end = offset + bytes as u64;
+        let unreadable = self.disk.unreadable.lock().unwrap();
+        let meets = |(name, range): &BadRange| *name == self.name && range.start < end && offset < range.end;
+        if unreadable.iter().any(meets) { Err(io::Error::other("a bad sector")) } else { Ok(()) }
+    }
 }
 
 impl File for FragileFile {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.check(buffer.len(), offset)?;
         self.file.read_exact_at(buffer, offset)
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.disk.change()?;
+        // A page is read before a part of it is written.
+        self.check(bytes.len(), offset)?;
         self.file.write_all_at(bytes, offset)
     }
 

@@ -95,7 +95,7 @@ impl ModelGroup {
 }
 
 fn options() -> Options {
-    Options { segment_bytes: 4096, cache_bytes: 2000, spare_segments: 1, salt: None }
+    Options { segment_bytes: 4096, cache_bytes: 2000, spare_segments: 1, salt: None, reserve: false }
 }
 
 impl Rig {
