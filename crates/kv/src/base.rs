@@ -2,19 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use redb::{Database, ReadOnlyTable, ReadableDatabase, StorageBackend, WriteTransaction};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBackend, WriteTransaction};
 
-use crate::error::{KvError, storage};
+use crate::error::{KvError, opening, storage};
 use crate::layers::Table;
+use crate::sealed::{FORMAT, Handle, Sealed};
 
-/// The format of the tables, in `docs/formats/state.md`.
-const FORMAT: u32 = 1;
-
-const FORMAT_ROW: &[u8] = b"format";
-const MARK_ROW: &[u8] = b"mark";
+pub(crate) const FORMAT_ROW: &[u8] = b"format";
+pub(crate) const MARK_ROW: &[u8] = b"mark";
 const OPAQUE_ROW: &[u8] = b"opaque";
 /// Present while a snapshot is being received.
 const RECEIVING_ROW: &[u8] = b"receiving";
@@ -34,32 +31,35 @@ pub(crate) struct Mark {
     pub swept: i64,
     /// Bytes of all rows, keys and values.
     pub bytes: u64,
+    /// The chain over everything that was applied.
+    pub digest: u64,
 }
 
 impl Mark {
     /// Of a fresh store.
     pub(crate) fn fresh() -> Mark {
-        Mark { index: 0, term: 0, revision: 1, compacted: -1, swept: 0, bytes: 0 }
+        Mark { index: 0, term: 0, revision: 1, compacted: -1, swept: 0, bytes: 0, digest: 0 }
     }
 
     fn encode(&self) -> Vec<u8> {
-        let words = [self.index, self.term, self.revision as u64, self.compacted as u64, self.swept as u64, self.bytes];
+        let Mark { index, term, revision, compacted, swept, bytes, digest } = *self;
+        let words = [index, term, revision as u64, compacted as u64, swept as u64, bytes, digest];
         words.iter().flat_map(|word| word.to_be_bytes()).collect()
     }
 
-    fn decode(row: &[u8]) -> Option<Mark> {
+    pub(crate) fn decode(row: &[u8]) -> Option<Mark> {
         let (words, rest) = row.as_chunks::<8>();
-        let words: &[[u8; 8]; 6] = words.try_into().ok()?;
-        let [index, term, revision, compacted, swept, bytes] = words.map(u64::from_be_bytes);
+        let words: &[[u8; 8]; 7] = words.try_into().ok()?;
+        let [index, term, revision, compacted, swept, bytes, digest] = words.map(u64::from_be_bytes);
         let (revision, compacted, swept) = (revision as i64, compacted as i64, swept as i64);
-        rest.is_empty().then_some(Mark { index, term, revision, compacted, swept, bytes })
+        rest.is_empty().then_some(Mark { index, term, revision, compacted, swept, bytes, digest })
     }
 }
 
 /// The open file.
 pub(crate) struct File {
     pub(crate) database: Database,
-    allocated: Arc<AtomicU64>,
+    sealed: Arc<Sealed>,
 }
 
 impl fmt::Debug for File {
@@ -70,14 +70,26 @@ impl fmt::Debug for File {
 
 impl File {
     /// Opens or creates the file. Costs the same whatever is in it: every commit saves what a repair would rebuild.
-    pub(crate) fn open(backend: impl StorageBackend, cache_bytes: usize) -> Result<File, KvError> {
-        let allocated = Arc::new(AtomicU64::new(0));
-        let backend = Measured { backend, allocated: Arc::clone(&allocated) };
+    pub(crate) fn open(backend: impl StorageBackend, cache_bytes: usize, salt: u64) -> Result<File, KvError> {
+        let sealed = Arc::new(Sealed::open(backend, salt)?);
         let database = redb::Builder::new()
             .set_cache_size(cache_bytes)
-            .create_with_backend(backend)
-            .map_err(|source| KvError::Open { source: Box::new(source.into()) })?;
-        Ok(File { database, allocated })
+            .create_with_backend(Handle(Arc::clone(&sealed)))
+            .map_err(opening)?;
+        Ok(File { database, sealed })
+    }
+
+    /// What lies beneath the storage library.
+    pub(crate) fn sealed(&self) -> &Arc<Sealed> {
+        &self.sealed
+    }
+
+    /// After its first failure the storage library only says that there was one. Says which it was, where that was damage.
+    pub(crate) fn explain(&self, error: KvError) -> KvError {
+        match (&error, self.sealed.damage()) {
+            (KvError::Open { .. } | KvError::Storage { .. }, Some(damage)) => KvError::Block(damage),
+            (_, _) => error,
+        }
     }
 
     /// A write transaction that a crash leaves behind whole or not at all.
@@ -106,7 +118,7 @@ impl File {
 
     /// Length of the file.
     pub(crate) fn allocated(&self) -> u64 {
-        self.allocated.load(Ordering::Relaxed)
+        self.sealed.file_len()
     }
 }
 
@@ -139,6 +151,15 @@ pub(crate) fn write_receiving(transaction: &WriteTransaction, receiving: bool) -
     Ok(())
 }
 
+/// Whether the transaction leaves a state of this format behind.
+pub(crate) fn holds_state(transaction: &WriteTransaction) -> Result<bool, KvError> {
+    let meta = transaction.open_table(Table::Meta.definition()).map_err(storage("reading"))?;
+    let mark = meta.get(MARK_ROW).map_err(storage("reading"))?;
+    let format = meta.get(FORMAT_ROW).map_err(storage("reading"))?;
+    let ours = format.is_some_and(|row| row.value() == &FORMAT.to_be_bytes()[..]);
+    Ok(ours && mark.is_some_and(|row| Mark::decode(row.value()).is_some()))
+}
+
 /// A table in a change of the file.
 pub(crate) type RowTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
@@ -150,6 +171,8 @@ pub(crate) struct Base {
     tables: Vec<ReadOnlyTable<&'static [u8], &'static [u8]>>,
     mark: Mark,
     opaque: Bytes,
+    /// The storage library's header at this checkpoint.
+    header: Vec<u8>,
     // Behind the tables: fields are dropped in order, and the database must outlive what reads it.
     file: Arc<File>,
 }
@@ -168,7 +191,8 @@ impl Base {
             .iter()
             .map(|table| transaction.open_table(table.definition()).map_err(storage("opening tables of")))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut base = Base { tables, mark: Mark::fresh(), opaque: Bytes::new(), file };
+        let header = file.sealed.content();
+        let mut base = Base { tables, mark: Mark::fresh(), opaque: Bytes::new(), header, file };
         base.check_format()?;
         let damaged = |what| KvError::Damaged { table: Table::Meta, what };
         let row = base.get(Table::Meta, MARK_ROW)?.ok_or(damaged("no mark"))?;
@@ -194,6 +218,11 @@ impl Base {
         &self.file
     }
 
+    /// The storage library's header at this checkpoint.
+    pub(crate) fn header(&self) -> &[u8] {
+        &self.header
+    }
+
     pub(crate) fn mark(&self) -> &Mark {
         &self.mark
     }
@@ -204,7 +233,8 @@ impl Base {
 
     /// A row.
     pub(crate) fn row(&self, table: Table, key: &[u8]) -> Result<Option<Guard>, KvError> {
-        self.tables[table as usize].get(key).map_err(storage("reading"))
+        let row = self.tables[table as usize].get(key);
+        row.map_err(|source| self.file.explain(storage("reading")(source)))
     }
 
     /// A row, copied.
@@ -224,43 +254,8 @@ impl Base {
             Some(to) => table.range::<&[u8]>(from..to.max(from)),
             None => table.range::<&[u8]>(from..),
         };
-        Ok(rows.map_err(storage("reading"))?.map(|row| row.map_err(storage("reading"))))
-    }
-}
-
-/// A storage backend that remembers its length.
-#[derive(Debug)]
-struct Measured<B> {
-    backend: B,
-    allocated: Arc<AtomicU64>,
-}
-
-impl<B: StorageBackend> StorageBackend for Measured<B> {
-    fn len(&self) -> std::io::Result<u64> {
-        let len = self.backend.len()?;
-        self.allocated.store(len, Ordering::Relaxed);
-        Ok(len)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.backend.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.backend.set_len(len)?;
-        self.allocated.store(len, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> std::io::Result<()> {
-        self.backend.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.backend.write(offset, data)
-    }
-
-    fn close(&self) -> std::io::Result<()> {
-        self.backend.close()
+        let file = Arc::clone(&self.file);
+        let rows = rows.map_err(|source| self.file.explain(storage("reading")(source)))?;
+        Ok(rows.map(move |row| row.map_err(|source| file.explain(storage("reading")(source)))))
     }
 }

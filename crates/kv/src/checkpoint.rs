@@ -55,6 +55,11 @@ impl Checkpoint {
     /// # Errors
     /// Any is final: the replica stops. The file still holds the checkpoint before.
     pub fn run(self) -> Result<CheckpointDone, KvError> {
+        let file = Arc::clone(self.base.file());
+        self.write().map_err(|error| file.explain(error))
+    }
+
+    fn write(self) -> Result<CheckpointDone, KvError> {
         let transaction = self.base.file().begin()?;
         let mut mark = self.mark;
         let mut written = write_memory(&transaction, &read(&self.frozen), mark.compacted)?;

@@ -1,5 +1,8 @@
 //! What can go wrong: refusals that every member gives alike, and trouble with the disk that stops a replica.
 
+use std::io;
+
+use crate::damage::{self, BlockDamage};
 use crate::layers::Table;
 
 /// The protocol says no. Decided by the state and the request alone, so it is the same on every member. The texts are
@@ -54,10 +57,7 @@ pub enum OperationError {
 #[derive(Debug, thiserror::Error)]
 pub enum KvError {
     /// The state file could not be opened.
-    #[error(
-        "cannot open the state file: {source}; if it is damaged, restore this member's data directory from a backup; \
-         replacing a member needs membership changes, which this version does not have yet"
-    )]
+    #[error("cannot open the state file: {source}")]
     Open {
         /// What the storage library said.
         source: Box<redb::Error>,
@@ -70,10 +70,12 @@ pub enum KvError {
         /// What the storage library said.
         source: Box<redb::Error>,
     },
+    /// A block of the state file is not what was written, or the disk did not read it.
+    #[error("{}", block_text(.0))]
+    Block(#[from] BlockDamage),
     /// A row is not what this program writes.
     #[error(
-        "table `{}` of the state file holds a damaged row ({what}); restore this member's data directory from a backup; \
-         replacing a member needs membership changes, which this version does not have yet",
+        "the state file is damaged: table `{}` holds an unusable row ({what}); the member needs the state of another one",
         table.name()
     )]
     Damaged {
@@ -93,6 +95,9 @@ pub enum KvError {
     /// A snapshot was being received into the file when the process ended.
     #[error("the state file holds half a snapshot; remove it, the snapshot will be sent again")]
     HalfSnapshot,
+    /// The state file is to be looked at, and there is nothing in it.
+    #[error("the state file is empty: no checkpoint was ever written to it")]
+    Empty,
     /// A snapshot is to be received into a file that is not empty.
     #[error("the file to receive a snapshot into already holds state; give an empty one")]
     NotEmpty,
@@ -120,7 +125,99 @@ pub enum Failure {
     Storage(#[from] KvError),
 }
 
+impl KvError {
+    /// Whether the disk failed to read or write: nothing more can be expected of the file before it is opened anew.
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        matches!(self, KvError::Storage { .. } | KvError::Block(_)) && !self.is_damage()
+    }
+
+    /// Whether the state file is damaged: what it held cannot be had from it, the disk may be fine otherwise. The member
+    /// then needs another state. A disk that fails to read is not damage: the member stops, and reads anew when it is
+    /// restarted.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            KvError::Block(damage) => damage.is_damage(),
+            KvError::Damaged { .. } | KvError::HalfSnapshot => true,
+            KvError::Open { source } | KvError::Storage { source, .. } => says_damage(source),
+            KvError::Format { .. }
+            | KvError::Empty
+            | KvError::NotEmpty
+            | KvError::Snapshot { .. }
+            | KvError::Stopped => false,
+        }
+    }
+
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            KvError::Open { source } | KvError::Storage { source, .. } => match &**source {
+                redb::Error::Io(source) => {
+                    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+                }
+                _ => false, // the storage library's own words
+            },
+            KvError::Block(_)
+            | KvError::Damaged { .. }
+            | KvError::Format { .. }
+            | KvError::HalfSnapshot
+            | KvError::Empty
+            | KvError::NotEmpty
+            | KvError::Snapshot { .. }
+            | KvError::Stopped => false,
+        }
+    }
+
+    /// Names what was being done when the disk failed.
+    pub(crate) fn from_io(doing: &'static str, source: io::Error) -> KvError {
+        storage(doing)(redb::Error::Io(source))
+    }
+}
+
+fn block_text(damage: &BlockDamage) -> String {
+    if damage.is_damage() {
+        format!("the state file is damaged: {damage}; the member needs the state of another one")
+    } else {
+        format!(
+            "reading the state file failed: {damage}; what it holds may be fine: check the disk, then restart this \
+             member, which reads it anew"
+        )
+    }
+}
+
+/// What the storage library calls damage: what no file says that it has written itself.
+fn says_damage(error: &redb::Error) -> bool {
+    matches!(
+        error,
+        redb::Error::Corrupted(_)
+            | redb::Error::RepairAborted
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TableIsNotMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. }
+            | redb::Error::TableDoesNotExist(_)
+    )
+}
+
+fn wrap(error: redb::Error, other: impl FnOnce(Box<redb::Error>) -> KvError) -> KvError {
+    match &error {
+        redb::Error::Io(source) => match damage::of(source) {
+            Some(damage) => KvError::Block(damage),
+            None => other(Box::new(error)),
+        },
+        _ => other(Box::new(error)),
+    }
+}
+
 /// Names what was being done when the storage library failed.
 pub(crate) fn storage<E: Into<redb::Error>>(doing: &'static str) -> impl FnOnce(E) -> KvError {
-    move |source| KvError::Storage { doing, source: Box::new(source.into()) }
+    move |source| wrap(source.into(), |source| KvError::Storage { doing, source })
+}
+
+/// The storage library could not open the file.
+pub(crate) fn opening<E: Into<redb::Error>>(source: E) -> KvError {
+    wrap(source.into(), |source| KvError::Open { source })
 }

@@ -49,7 +49,7 @@ pub(crate) fn user_key(prefix: &[u8]) -> Vec<u8> {
 pub(crate) fn successor(prefix: &[u8]) -> Vec<u8> {
     let mut next = prefix.to_vec();
     if let Some(last) = next.last_mut() {
-        *last += 1; // the terminator's 01
+        *last = last.saturating_add(1); // the terminator's 01
     }
     next
 }

@@ -11,6 +11,8 @@ use crate::command::{Command, Outcome};
 use crate::error::KvError;
 use crate::layers::{read, write};
 use crate::reader::Reader;
+use crate::scrub::Scrub;
+use crate::shrink::Shrink;
 use crate::snapshot::SnapshotSource;
 use crate::state::State;
 
@@ -19,11 +21,13 @@ use crate::state::State;
 pub struct Options {
     /// Memory for pages of the state file, in bytes.
     pub cache_bytes: usize,
+    /// A number drawn for the file, should it be made now: a block of another file is then noticed.
+    pub salt: u64,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { cache_bytes: 64 << 20 }
+        Options { cache_bytes: 64 << 20, salt: 0 }
     }
 }
 
@@ -40,9 +44,10 @@ impl Kv {
     /// # Errors
     /// Where the file cannot be read, is not ours, or is damaged.
     pub fn open(backend: impl StorageBackend, options: Options) -> Result<Kv, KvError> {
-        let file = Arc::new(File::open(backend, options.cache_bytes)?);
-        file.prepare()?;
-        let state = State::open(Base::pin(file)?)?;
+        let file = Arc::new(File::open(backend, options.cache_bytes, options.salt)?);
+        file.prepare().map_err(|error| file.explain(error))?;
+        let base = Base::pin(Arc::clone(&file)).map_err(|error| file.explain(error))?;
+        let state = State::open(base)?;
         Ok(Kv { state: Arc::new(RwLock::new(state)), options })
     }
 
@@ -57,6 +62,15 @@ impl Kv {
     pub fn applied(&self) -> (u64, u64) {
         let state = read(&self.state);
         (state.index, state.term)
+    }
+
+    /// A chain over everything that was applied, and the index of the last entry in it. Members that applied the same log
+    /// have the same at the same index, whatever their checkpoints and snapshots were; members that differ in anything that
+    /// an entry did have different ones from there on.
+    #[must_use]
+    pub fn digest(&self) -> (u64, u64) {
+        let state = read(&self.state);
+        (state.index, state.digest.value())
     }
 
     /// What was stored with the last checkpoint beside the state; empty if nothing.
@@ -114,17 +128,18 @@ impl Kv {
     /// where nothing was applied since the last one.
     pub fn begin_checkpoint(&mut self, opaque: Bytes) -> Option<Checkpoint> {
         let mut state = write(&self.state);
-        let before = state.view.base.mark().clone();
-        if state.view.frozen.is_some() || (state.index == before.index && opaque == state.view.base.opaque()) {
+        let base = &state.view.base;
+        if state.index == base.mark().index && opaque == base.opaque() {
             return None;
         }
-        let state = &mut *state;
-        let fences = state.fences.take_changes();
-        let frozen = std::mem::take(&mut state.view.active);
-        state.view.frozen = Some(Arc::clone(&frozen));
-        let (revision, compacted) = (state.revision, state.compacted);
-        let mark = Mark { index: state.index, term: state.term, revision, compacted, ..before };
-        Some(Checkpoint { frozen, fences, base: Arc::clone(&state.view.base), mark, opaque })
+        freeze(&mut state, opaque)
+    }
+
+    /// As [`Kv::begin_checkpoint`], also where nothing was applied; the file is rewritten with it. None while a checkpoint
+    /// is under way.
+    pub fn begin_shrink(&mut self, opaque: Bytes) -> Option<Shrink> {
+        let checkpoint = freeze(&mut write(&self.state), opaque)?;
+        Some(Shrink { checkpoint, options: self.options })
     }
 
     /// Takes a finished checkpoint for the base. What it replaces comes back to be dropped.
@@ -139,11 +154,33 @@ impl Kv {
         Retired { _frozen: frozen, _base: base }
     }
 
+    /// Reads the state file through, over and over, on whatever thread has time, to find damage before somebody needs what
+    /// is damaged. Ends with this file: a state that replaces it needs a new one.
+    #[must_use]
+    pub fn scrub(&self) -> Scrub {
+        Scrub::new(Arc::clone(&self.state))
+    }
+
     /// The state at the last checkpoint, to be sent elsewhere.
     #[must_use]
     pub fn snapshot(&self) -> SnapshotSource {
         SnapshotSource::new(Arc::clone(&read(&self.state).view.base))
     }
+}
+
+/// Freezes what is in memory, unless something is frozen already.
+fn freeze(state: &mut State, opaque: Bytes) -> Option<Checkpoint> {
+    if state.view.frozen.is_some() {
+        return None;
+    }
+    let before = state.view.base.mark().clone();
+    let fences = state.fences.take_changes();
+    let frozen = std::mem::take(&mut state.view.active);
+    state.view.frozen = Some(Arc::clone(&frozen));
+    let (revision, compacted) = (state.revision, state.compacted);
+    let (index, term, digest) = (state.index, state.term, state.digest.value());
+    let mark = Mark { index, term, revision, compacted, digest, ..before };
+    Some(Checkpoint { frozen, fences, base: Arc::clone(&state.view.base), mark, opaque })
 }
 
 /// Applies entries while readers wait. Keep it short.

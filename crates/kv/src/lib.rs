@@ -41,27 +41,38 @@ mod codec;
 mod command;
 mod compact;
 mod count;
+mod damage;
+mod digest;
 mod error;
 mod events;
 mod hash;
+mod inspect;
 mod key;
 mod kv;
 mod layers;
 mod lease;
 mod memory;
 mod mvcc;
+mod overlay;
 mod range;
 mod reader;
 mod record;
+mod refound;
 mod request;
 mod scan;
+mod scrub;
+mod sealed;
+mod shrink;
 mod snapshot;
 mod state;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod txn;
+mod verify;
 mod versions;
 mod visible;
+mod walk;
 mod wire;
 
 pub use check::{
@@ -70,14 +81,20 @@ pub use check::{
 pub use checkpoint::{Checkpoint, CheckpointDone, Retired};
 pub use codec::DecodeError;
 pub use command::{Alarm, Command, DeleteRangeReply, Member, Outcome, Reply, ResponseOp, TxnReply};
+pub use damage::{BlockDamage, DamageKind};
 pub use error::{Failure, KvError, OperationError};
 pub use events::EventPage;
 pub use hash::HashKv;
+pub use inspect::{Inspection, StateReport, check as check_state};
 pub use kv::{Batch, Kv, Options};
 pub use layers::Table;
 pub use reader::Reader;
+pub use refound::{Founded, Refounding, refound};
 pub use request::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Event, EventKind, KeyRange, KeyValue, PutRequest,
     RangeRequest, RangeResult, RequestOp, SortOrder, SortTarget, TxnRequest,
 };
+pub use scrub::{Scrub, Scrubbed};
+pub use shrink::{Shrink, Shrunk};
 pub use snapshot::{SnapshotSink, SnapshotSource};
+pub use tally::{SnapshotTally, Tally};

@@ -174,6 +174,12 @@ impl Reader {
         hash::hash(self.pin().moment())
     }
 
+    /// Length of the state file.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        read(&self.state).view.base.file().allocated()
+    }
+
     /// Bytes that the state takes, and how many of them hold rows. Both are above zero.
     ///
     /// The first is reckoned, not the length of the file: that grows by doubling, with holes, and keeps a second copy of

@@ -75,7 +75,7 @@ pub(crate) fn decode(main: i64, sub: u32, row: &[u8], value: impl FnOnce(usize) 
         let age = i64::try_from(wire.varint()?).ok()?;
         let version = i64::try_from(wire.varint()?).ok()?;
         let lease = if flags & LEASED == 0 { 0 } else { wire.signed()? };
-        Some((false, main - age, version, lease))
+        Some((false, main.checked_sub(age)?, version, lease))
     };
     let (tombstone, create_revision, version, lease) =
         read(&mut wire).ok_or(KvError::Damaged { table: Table::Keys, what: "marks cut short" })?;

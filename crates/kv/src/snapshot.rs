@@ -4,32 +4,40 @@
 //! keys. The last piece carries the number of rows and a checksum over all of them, so that a lost, doubled or exchanged
 //! piece is noticed. The receiving file is not a state until then.
 
+use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{CursorError, Durability, StorageBackend, WriteTransaction};
+use redb::{
+    CursorError, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction,
+};
 
-use crate::base::{Base, File, create_tables, write_receiving};
+use crate::base::{Base, File, create_tables, holds_state, write_receiving};
 use crate::error::{KvError, storage};
 use crate::layers::Table;
+use crate::walk;
 use crate::wire::{Wire, put_bytes, put_varint};
 
-const ROWS: u8 = 1;
-const END: u8 = 2;
+pub(crate) const ROWS: u8 = 1;
+pub(crate) const END: u8 = 2;
 
 /// Bytes written to the receiving file before they are committed: bounds its memory.
-const PORTION_BYTES: usize = if cfg!(test) { 100 } else { 16 << 20 };
+const PORTION_BYTES: usize = if cfg!(test) { 100 } else { 4 << 20 };
+
+/// Memory asked for at once for a piece; a larger one grows.
+const PIECE_MAX: usize = 1 << 20;
 
 /// Cache of the receiving file.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 8 << 20;
 
 /// Tables that travel. Meta comes last: with it the receiving file becomes a state.
 const TABLES: [Table; 9] = Table::ALL;
 
 /// The state at a checkpoint, as pieces. Independent of what happens to the state machine meanwhile.
-#[derive(Debug)]
 pub struct SnapshotSource {
+    /// Its rows, once they are asked for; read past the cache that clients' reads share.
+    database: Option<ReadOnlyDatabase>,
     base: Arc<Base>,
     /// Which table comes next, and from which key on; behind the last table, the totals.
     table: usize,
@@ -38,15 +46,21 @@ pub struct SnapshotSource {
     totals: Totals,
 }
 
+impl fmt::Debug for SnapshotSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotSource").field("base", &self.base).field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
 /// What the last piece says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Totals {
-    rows: u64,
-    checksum: u32,
+pub(crate) struct Totals {
+    pub(crate) rows: u64,
+    pub(crate) checksum: u32,
 }
 
 impl Totals {
-    fn add(&mut self, rows: u64, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, rows: u64, bytes: &[u8]) {
         self.rows += rows;
         self.checksum = crc32c::crc32c_append(self.checksum, bytes);
     }
@@ -54,13 +68,25 @@ impl Totals {
 
 impl SnapshotSource {
     pub(crate) fn new(base: Arc<Base>) -> SnapshotSource {
-        SnapshotSource { base, table: 0, from: Vec::new(), ended: false, totals: Totals::default() }
+        SnapshotSource { database: None, base, table: 0, from: Vec::new(), ended: false, totals: Totals::default() }
     }
 
     /// Index and term of the last log entry in it.
     #[must_use]
     pub fn applied(&self) -> (u64, u64) {
         (self.base.mark().index, self.base.mark().term)
+    }
+
+    /// The store's revision in it.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.base.mark().revision
+    }
+
+    /// Bytes of all its rows. The pieces are a little longer.
+    #[must_use]
+    pub fn row_bytes(&self) -> u64 {
+        self.base.mark().bytes
     }
 
     /// What was stored with its checkpoint beside the state.
@@ -77,12 +103,28 @@ impl SnapshotSource {
         if self.ended {
             return Ok(None);
         }
-        let mut piece = vec![ROWS];
+        let base = Arc::clone(&self.base);
+        self.piece(max_bytes).map(Some).map_err(|error| base.file().explain(error))
+    }
+
+    fn begin_read(&mut self) -> Result<ReadTransaction, KvError> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => walk::open(&self.base, Arc::default())?,
+        };
+        self.database.insert(database).begin_read().map_err(storage("reading"))
+    }
+
+    fn piece(&mut self, max_bytes: usize) -> Result<Bytes, KvError> {
+        let transaction = self.begin_read()?;
+        let mut piece = Vec::with_capacity(max_bytes.min(PIECE_MAX) + max_bytes.min(PIECE_MAX) / 8);
+        piece.push(ROWS);
         let mut rows = 0;
         while let Some(&table) = TABLES.get(self.table) {
             let mut full = false;
-            for row in self.base.range(table, &self.from, None)? {
-                let (key, value) = row?;
+            let target = transaction.open_table(table.definition()).map_err(storage("opening tables of"))?;
+            for row in target.range::<&[u8]>(&self.from[..]..).map_err(storage("reading"))? {
+                let (key, value) = row.map_err(storage("reading"))?;
                 piece.push(table as u8);
                 put_bytes(&mut piece, key.value());
                 put_bytes(&mut piece, value.value());
@@ -108,7 +150,7 @@ impl SnapshotSource {
         self.totals.add(rows, &piece[1..]);
         let checksum = crc32c::crc32c(&piece);
         piece.extend_from_slice(&checksum.to_be_bytes());
-        Ok(Some(Bytes::from(piece)))
+        Ok(Bytes::from(piece))
     }
 }
 
@@ -126,12 +168,12 @@ pub struct SnapshotSink {
 }
 
 impl SnapshotSink {
-    /// Prepares an empty file.
+    /// Prepares an empty file. `salt` is a number drawn for it, as in [`Options`](crate::Options).
     ///
     /// # Errors
     /// Where the file is not empty or cannot be written.
-    pub fn create(backend: impl StorageBackend) -> Result<SnapshotSink, KvError> {
-        let file = File::open(backend, CACHE_BYTES)?;
+    pub fn create(backend: impl StorageBackend, salt: u64) -> Result<SnapshotSink, KvError> {
+        let file = File::open(backend, CACHE_BYTES, salt)?;
         if !file.is_new()? {
             return Err(KvError::NotEmpty);
         }
@@ -204,6 +246,9 @@ impl SnapshotSink {
             self.write_rows(&transaction, &rows)?;
         }
         self.portion_bytes = 0;
+        if last && !holds_state(&transaction)? {
+            return Err(self.unusable("it is not a state of this format"));
+        }
         transaction.commit().map_err(storage("committing a snapshot to"))
     }
 
@@ -239,7 +284,7 @@ impl SnapshotSink {
     }
 }
 
-fn row<'a>(wire: &mut Wire<'a>) -> Option<(Table, &'a [u8], &'a [u8])> {
+pub(crate) fn row<'a>(wire: &mut Wire<'a>) -> Option<(Table, &'a [u8], &'a [u8])> {
     let table = *TABLES.get(usize::from(wire.byte()?))?;
     Some((table, wire.slice()?, wire.slice()?))
 }
@@ -255,7 +300,7 @@ fn count_rows(rows: &[u8]) -> Option<u64> {
     Some(count)
 }
 
-fn read_totals(bytes: &[u8]) -> Option<Totals> {
+pub(crate) fn read_totals(bytes: &[u8]) -> Option<Totals> {
     let mut wire = Wire::new(bytes);
     let rows = wire.varint()?;
     let checksum = u32::from_be_bytes(bytes[wire.position()..].try_into().ok()?);

@@ -9,6 +9,7 @@ use crate::base::{Base, Mark};
 use crate::codec::{alarm_byte, alarm_of, encode_member};
 use crate::command::{Alarm, Command, Outcome, Reply};
 use crate::count::Fences;
+use crate::digest::Digest;
 use crate::error::{Failure, KvError, OperationError};
 use crate::key;
 use crate::layers::{Table, View, write};
@@ -32,6 +33,8 @@ pub(crate) struct State {
     /// The compacted revision, −1 for never.
     pub compacted: i64,
     pub fences: Fences,
+    /// Over everything that was applied.
+    pub digest: Digest,
     /// Raised alarms, also in their table; looked at by every command.
     alarms: BTreeSet<(Alarm, u64)>,
     /// A command failed half way: nothing may be applied on top.
@@ -41,11 +44,12 @@ pub(crate) struct State {
 impl State {
     /// As the checkpoint left it.
     pub(crate) fn open(base: Base) -> Result<State, KvError> {
-        let Mark { index, term, revision, compacted, .. } = *base.mark();
+        let Mark { index, term, revision, compacted, digest, .. } = *base.mark();
         let view = View::of_base(Arc::new(base));
         let fences = Fences::load(&view)?;
         let alarms = alarms(&view)?.into_iter().map(|(member, alarm)| (alarm, member)).collect();
-        Ok(State { view, index, term, revision, compacted, fences, alarms, stopped: false })
+        let digest = Digest::of(digest);
+        Ok(State { view, index, term, revision, compacted, fences, digest, alarms, stopped: false })
     }
 
     /// What reads see between commands.
@@ -75,7 +79,9 @@ impl State {
                 return Err(error);
             }
         };
-        Ok(Outcome { result, revision: self.revision, events })
+        let outcome = Outcome { result, revision: self.revision, events };
+        self.digest.add(index, self.compacted, command, &outcome);
+        Ok(outcome)
     }
 
     fn carry_out(&mut self, command: &Command, events: &mut Vec<Event>) -> Result<Reply, Failure> {

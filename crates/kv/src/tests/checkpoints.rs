@@ -1,6 +1,7 @@
 //! Checkpoints, crashes and snapshots.
 
 use super::*;
+use crate::sealed::{Handle, Sealed};
 
 /// Forty keys, some overwritten, some deleted, a lease.
 fn filled() -> Machine {
@@ -71,7 +72,7 @@ fn opening_after_a_crash_repairs_nothing() {
     machine.checkpoint();
     let opened = redb::Builder::new()
         .set_repair_callback(|_| panic!("a repair reads the whole file"))
-        .create_with_backend(machine.disk.after_crash());
+        .create_with_backend(Handle(Arc::new(Sealed::open(machine.disk.after_crash(), 0).unwrap())));
     assert!(opened.is_ok());
 }
 
@@ -150,7 +151,7 @@ fn a_snapshot_makes_an_equal_store() {
     drop(machine);
 
     let disk = Disk::default();
-    let mut sink = SnapshotSink::create(disk.clone()).unwrap();
+    let mut sink = SnapshotSink::create(disk.clone(), 9).unwrap();
     while let Some(piece) = source.next_rows(64).unwrap() {
         sink.write(&piece).unwrap();
     }
@@ -169,7 +170,7 @@ fn a_broken_snapshot_is_no_state() {
     let pieces = pieces(&machine.kv, 200);
     assert!(pieces.len() > 4);
     let receive = |pieces: &[Bytes]| {
-        let mut sink = SnapshotSink::create(Disk::default())?;
+        let mut sink = SnapshotSink::create(Disk::default(), 9)?;
         pieces.iter().try_for_each(|piece| sink.write(piece))?;
         sink.finish()
     };
@@ -194,12 +195,12 @@ fn half_a_snapshot_and_a_file_in_use_are_refused() {
     let mut machine = filled();
     machine.checkpoint();
     let disk = Disk::default();
-    let mut sink = SnapshotSink::create(disk.clone()).unwrap();
+    let mut sink = SnapshotSink::create(disk.clone(), 9).unwrap();
     sink.write(&pieces(&machine.kv, 500)[0]).unwrap();
     assert!(matches!(Kv::open(disk.after_crash(), Options::default()), Err(KvError::HalfSnapshot)));
-    assert!(matches!(SnapshotSink::create(machine.disk.after_crash()), Err(KvError::NotEmpty)));
+    assert!(matches!(SnapshotSink::create(machine.disk.after_crash(), 9), Err(KvError::NotEmpty)));
     let garbage = Disk::of(vec![7; 100_000]);
-    assert!(matches!(Kv::open(garbage, Options::default()), Err(KvError::Open { .. })));
+    assert!(Kv::open(garbage, Options::default()).unwrap_err().is_damage());
 }
 
 #[test]
@@ -239,12 +240,17 @@ fn a_broken_disk_stops_the_machine_instead_of_answering() {
     machine.checkpoint();
     let disk = machine.disk.after_crash();
     // The cache holds far less than there is.
-    let mut kv = Kv::open(disk.clone(), Options { cache_bytes: 40_000 }).unwrap();
+    let mut kv = Kv::open(disk.clone(), Options { cache_bytes: 40_000, ..Options::default() }).unwrap();
     let (index, reader) = (kv.applied().0, kv.reader());
     disk.break_down();
-    assert!(matches!(reader.range(&get("\0", "\0")), Err(Failure::Storage(KvError::Storage { .. }))));
-    assert!(matches!(kv.batch().apply(index + 1, 1, &delete("\0", "\0")), Err(KvError::Storage { .. })));
+    // Nothing says that what lies on it is damaged: the replica stops, but keeps its state.
+    let unreadable = |error: &KvError| matches!(error, KvError::Block(_)) && !error.is_damage();
+    assert!(matches!(reader.range(&get("\0", "\0")), Err(Failure::Storage(error)) if unreadable(&error)));
+    assert!(matches!(kv.batch().apply(index + 1, 1, &delete("\0", "\0")), Err(error) if unreadable(&error)));
+    assert!(unreadable(&kv.scrub().next(u64::MAX).unwrap_err()));
     assert!(matches!(kv.batch().apply(index + 2, 1, &put("x", "")), Err(KvError::Stopped)));
+    let kv = Kv::open(disk.after_crash(), Options::default()).unwrap();
+    assert_eq!((kv.applied().0, kv.scrub().next(u64::MAX).unwrap().wrapped), (index, true));
 }
 
 #[test]

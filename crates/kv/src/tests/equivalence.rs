@@ -137,7 +137,7 @@ impl Pair {
 fn copy(machine: &Machine) -> Machine {
     let mut source = machine.kv.snapshot();
     let disk = Disk::default();
-    let mut sink = SnapshotSink::create(disk.clone()).unwrap();
+    let mut sink = SnapshotSink::create(disk.clone(), 9).unwrap();
     while let Some(piece) = source.next_rows(50).unwrap() {
         sink.write(&piece).unwrap();
     }

@@ -2,9 +2,17 @@
 
 mod checkpoints;
 mod concurrency;
+mod costs;
+mod crash_points;
+mod damage;
+mod decoders;
+
+mod digests;
 mod equivalence;
+mod inspecting;
 mod model;
 mod rules;
+mod shrinking;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +38,16 @@ impl Disk {
     /// What a machine would find whose process died now.
     pub(crate) fn after_crash(&self) -> Disk {
         Disk::of(self.bytes.lock().unwrap().clone())
+    }
+
+    /// What lies in the file now.
+    pub(crate) fn image(&self) -> Vec<u8> {
+        self.bytes.lock().unwrap().clone()
+    }
+
+    /// Changes what lies in the file, behind the back of who uses it.
+    pub(crate) fn edit(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        change(&mut self.bytes.lock().unwrap());
     }
 
     /// From now on nothing works any more.
