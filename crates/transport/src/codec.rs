@@ -10,6 +10,7 @@
 
 mod configuration;
 mod raft;
+mod repair;
 #[cfg(test)]
 mod tests;
 
@@ -31,8 +32,8 @@ pub const FRAME_BYTES_MAX: usize = 64 << 20;
 ///
 /// # Panics
 ///
-/// If the frame breaks the sender's duties: more than [`FRAME_BYTES_MAX`] bytes, or an `AppendEntries` or `Pulled`
-/// with another number of payloads than of entries.
+/// If the frame breaks the sender's duties: more than [`FRAME_BYTES_MAX`] bytes, an `AppendEntries` or `Pulled` with
+/// another number of payloads than of entries, or a `Repaired` with payloads of entries that its runs do not cover.
 pub fn encode(frame: &Frame, out: &mut BytesMut) {
     encode_head(frame, out).expect("the sender keeps its frames below the limits");
     for payload in frame.payloads() {
@@ -96,6 +97,9 @@ pub(crate) fn encode_head(frame: &Frame, out: &mut BytesMut) -> Result<usize, Fr
         expected,
         "AppendEntries and Pulled carry one payload for each entry, other messages none"
     );
+    if let Frame::Repaired { held, payloads, .. } = frame {
+        assert!(repair::covers(held, payloads.len() as u64), "Repaired carries entries that its runs cover");
+    }
     if payloads.len() > COUNT_MAX {
         return Err(FrameError::Invalid { what: "payload count", offset: 0, value: payloads.len() as u64 });
     }
@@ -150,6 +154,9 @@ pub(crate) mod kind {
     pub(crate) const ANSWER: u8 = 0x04;
     pub(crate) const SNAPSHOT_CHUNK: u8 = 0x05;
     pub(crate) const SNAPSHOT_ACK: u8 = 0x06;
+    pub(crate) const REPAIR: u8 = 0x07;
+    pub(crate) const REPAIRED: u8 = 0x08;
+    pub(crate) const REFUSED: u8 = 0x09;
     pub(crate) const PING: u8 = 0xf0;
     pub(crate) const PONG: u8 = 0xf1;
 }
@@ -196,6 +203,21 @@ fn put_fields(out: &mut BytesMut, frame: &Frame) {
             put_varint(out, *sequence);
             out.put_u8(u8::from(*accepted));
         }
+        Frame::Repair { group, first, last, bytes_max, state } => {
+            put_start(out, kind::REPAIR, *group);
+            put_varint(out, first.0);
+            put_varint(out, last.0);
+            put_varint(out, *bytes_max);
+            out.put_u8(u8::from(*state));
+        }
+        Frame::Repaired { group, held, .. } => {
+            put_start(out, kind::REPAIRED, *group);
+            repair::put_held(out, held);
+        }
+        Frame::Refused { group, reason, .. } => {
+            put_start(out, kind::REFUSED, *group);
+            out.put_u8(*reason);
+        }
     }
 }
 
@@ -206,7 +228,7 @@ fn put_start(out: &mut BytesMut, kind: u8, group: GroupId) {
 
 /// Reads a frame behind its kind, payloads included.
 fn read_frame(reader: &mut Reader, kind: u8) -> Result<Frame, FrameError> {
-    if !(kind::RAFT..=kind::SNAPSHOT_ACK).contains(&kind) {
+    if !(kind::RAFT..=kind::REFUSED).contains(&kind) {
         return Err(FrameError::UnknownKind { kind });
     }
     let group = GroupId(reader.varint("group")?);
@@ -222,12 +244,21 @@ fn read_frame(reader: &mut Reader, kind: u8) -> Result<Frame, FrameError> {
             last: reader.flags("last chunk", 1)? == 1,
             rows: Bytes::new(),
         },
-        _ => Frame::SnapshotAck {
+        kind::SNAPSHOT_ACK => Frame::SnapshotAck {
             group,
             position: position(reader)?,
             sequence: reader.varint("chunk sequence")?,
             accepted: reader.flags("chunk accepted", 1)? == 1,
         },
+        kind::REPAIR => Frame::Repair {
+            group,
+            first: Index(reader.varint("first wanted")?),
+            last: Index(reader.varint("last wanted")?),
+            bytes_max: reader.varint("bytes wanted")?,
+            state: reader.flags("state wanted", 1)? == 1,
+        },
+        kind::REPAIRED => Frame::Repaired { group, held: repair::held(reader)?, payloads: Vec::new() },
+        _ => Frame::Refused { group, reason: reader.byte("reason")?, payloads: Vec::new() },
     };
     read_payloads(reader, &mut frame)?;
     Ok(frame)
@@ -240,12 +271,22 @@ fn read_payloads(reader: &mut Reader, frame: &mut Frame) -> Result<(), FrameErro
     if frame.payloads_expected().is_some_and(|expected| expected != read.len() as u64) {
         return Err(FrameError::Invalid { what: "payload count", offset, value: read.len() as u64 });
     }
+    if let Frame::Repaired { held, .. } = frame
+        && !repair::covers(held, read.len() as u64)
+    {
+        return Err(FrameError::Invalid { what: "payload count", offset, value: read.len() as u64 });
+    }
     match frame {
-        Frame::Raft { payloads, .. } | Frame::Forward { payloads, .. } => *payloads = read,
+        Frame::Raft { payloads, .. }
+        | Frame::Forward { payloads, .. }
+        | Frame::Repaired { payloads, .. }
+        | Frame::Refused { payloads, .. } => {
+            *payloads = read;
+        }
         Frame::Call { body: one, .. } | Frame::Answer { body: one, .. } | Frame::SnapshotChunk { rows: one, .. } => {
             *one = read.pop().unwrap_or_default();
         }
-        Frame::SnapshotAck { .. } => {}
+        Frame::SnapshotAck { .. } | Frame::Repair { .. } => {}
     }
     Ok(())
 }

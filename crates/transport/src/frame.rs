@@ -1,7 +1,7 @@
 //! What one member says to another: the frames, and the class of traffic that each belongs to.
 
 use bytes::Bytes;
-use kontiki_raft::{Body, Entries, GroupId, LogPosition, Message, SnapshotMeta};
+use kontiki_raft::{Body, Entries, GroupId, Index, LogPosition, Message, SnapshotMeta, TermRuns};
 
 /// One thing said to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,14 +65,73 @@ pub enum Frame {
         /// Whether it was taken; if not, the snapshot has failed.
         accepted: bool,
     },
+    /// Forwarded proposals that the leader did not take: those who wait for them need not wait any longer.
+    Refused {
+        /// The group that they were for.
+        group: GroupId,
+        /// Why, as the layer above numbers its reasons.
+        reason: u8,
+        /// The first bytes of each proposal, up to [`REFUSED_HEAD_BYTES`]: enough to know it by.
+        payloads: Vec<Bytes>,
+    },
+    /// A member that has lost entries asks another for them, or for its state.
+    Repair {
+        /// The group that it is about.
+        group: GroupId,
+        /// The first entry that is wanted; of a state that is wanted, the least that it must hold.
+        first: Index,
+        /// The last entry that is wanted.
+        last: Index,
+        /// Most bytes of entries in the answer. One entry is sent even if larger, but none where this is zero.
+        bytes_max: u64,
+        /// A snapshot is wanted, not entries.
+        state: bool,
+    },
+    /// What the other member has.
+    Repaired {
+        /// The group that it is about.
+        group: GroupId,
+        /// The log of the answering member.
+        held: Held,
+        /// The bytes of its entries from [`Held::asked`] on, in order, as far as they are whole there.
+        payloads: Vec<Bytes>,
+    },
 }
+
+/// What a member holds of a group, as it answers to a [`Frame::Repair`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The first entry that was asked for.
+    pub asked: Index,
+    /// The entry before the first one in its log.
+    pub compacted: LogPosition,
+    /// Entries up to here are committed, as far as it knows.
+    pub commit: Index,
+    /// The last entry in its log.
+    pub last: Index,
+    /// Terms of the entries in its log, damaged ones included, up to the last. Begins behind `compacted`, or later where
+    /// there are too many.
+    pub runs: TermRuns,
+    /// Its own damage: the first lost entries at or behind `asked`.
+    pub gap: Option<(Index, Index)>,
+    /// It cannot give a state: its own is lost as well.
+    pub stateless: bool,
+}
+
+impl Held {
+    /// No answer has more runs: of older entries a state must be sent.
+    pub const RUNS_MAX: usize = 4_096;
+}
+
+/// So many bytes of a refused proposal go back.
+pub const REFUSED_HEAD_BYTES: usize = 32;
 
 /// Kinds of traffic. Each has connections and bounds of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// Small and urgent: everything but snapshots.
+    /// Small and urgent: everything but snapshots and repair.
     Consensus,
-    /// Large and patient.
+    /// Large and patient: snapshots and repair.
     Snapshot,
 }
 
@@ -91,8 +150,14 @@ impl Frame {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Frame::Raft { .. } | Frame::Forward { .. } | Frame::Call { .. } | Frame::Answer { .. } => Class::Consensus,
-            Frame::SnapshotChunk { .. } | Frame::SnapshotAck { .. } => Class::Snapshot,
+            Frame::Raft { .. }
+            | Frame::Forward { .. }
+            | Frame::Call { .. }
+            | Frame::Answer { .. }
+            | Frame::Refused { .. } => Class::Consensus,
+            Frame::SnapshotChunk { .. } | Frame::SnapshotAck { .. } | Frame::Repair { .. } | Frame::Repaired { .. } => {
+                Class::Snapshot
+            }
         }
     }
 
@@ -105,7 +170,10 @@ impl Frame {
             | Frame::Call { group, .. }
             | Frame::Answer { group, .. }
             | Frame::SnapshotChunk { group, .. }
-            | Frame::SnapshotAck { group, .. } => *group,
+            | Frame::SnapshotAck { group, .. }
+            | Frame::Repair { group, .. }
+            | Frame::Repaired { group, .. }
+            | Frame::Refused { group, .. } => *group,
         }
     }
 
@@ -113,22 +181,25 @@ impl Frame {
     #[must_use]
     pub fn payloads(&self) -> &[Bytes] {
         match self {
-            Frame::Raft { payloads, .. } | Frame::Forward { payloads, .. } => payloads,
+            Frame::Raft { payloads, .. }
+            | Frame::Forward { payloads, .. }
+            | Frame::Repaired { payloads, .. }
+            | Frame::Refused { payloads, .. } => payloads,
             Frame::Call { body, .. } | Frame::Answer { body, .. } => std::slice::from_ref(body),
             Frame::SnapshotChunk { rows, .. } => std::slice::from_ref(rows),
-            Frame::SnapshotAck { .. } => &[],
+            Frame::SnapshotAck { .. } | Frame::Repair { .. } => &[],
         }
     }
 
-    /// How many payloads the fields of the frame call for; none where any number will do.
+    /// How many payloads the fields of the frame call for; none where that is not one number.
     pub(crate) fn payloads_expected(&self) -> Option<u64> {
         match self {
             Frame::Raft { message, .. } => {
                 Some(entries(&message.body).map_or(0, |entries| entries.last.0.saturating_sub(entries.prev.index.0)))
             }
-            Frame::SnapshotAck { .. } => Some(0),
+            Frame::SnapshotAck { .. } | Frame::Repair { .. } => Some(0),
             Frame::Call { .. } | Frame::Answer { .. } | Frame::SnapshotChunk { .. } => Some(1),
-            Frame::Forward { .. } => None,
+            Frame::Forward { .. } | Frame::Repaired { .. } | Frame::Refused { .. } => None,
         }
     }
 }

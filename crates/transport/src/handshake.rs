@@ -14,7 +14,7 @@ use crate::options::Identity;
 const MAGIC: [u8; 8] = *b"kontiki\n";
 
 /// The version of everything in `docs/formats/peer.md`.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// Magic and version: what every version begins with.
 const PREFIX_BYTES: usize = 10;
@@ -231,7 +231,7 @@ mod tests {
     #[tokio::test]
     async fn a_hello_is_these_bytes() {
         let bytes = hello().encode();
-        let golden = "6b6f6e74696b690a 0200 01 00 c100000000000000 0100000000000000 0403020100000000 \
+        let golden = "6b6f6e74696b690a 0300 01 00 c100000000000000 0100000000000000 0403020100000000 \
                       0200000000000000 0300000000000000 ";
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         assert_eq!(hex(&bytes[..HELLO_BYTES - 4]), golden.replace(' ', ""));

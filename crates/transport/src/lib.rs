@@ -43,7 +43,7 @@ mod wire;
 
 pub use codec::{FRAME_BYTES_MAX, HEADER_BYTES, decode, encode, split_frame};
 pub use error::FrameError;
-pub use frame::{Class, Frame};
+pub use frame::{Class, Frame, Held, REFUSED_HEAD_BYTES};
 pub use options::{Identity, Options};
 pub use report::{Deliver, Received};
 pub use statistics::PeerStatistics;

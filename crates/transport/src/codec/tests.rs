@@ -11,6 +11,7 @@ use kontiki_raft::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::frame::Held;
 
 fn at(term: u64, index: u64) -> LogPosition {
     LogPosition { term: Term(term), index: Index(index) }
@@ -133,7 +134,36 @@ fn golden() -> Vec<(Frame, &'static str)> {
             Frame::SnapshotAck { group, position: at(3, 40), sequence: 2, accepted: true },
             "8e581624 06 c801 03 28 02 01 00",
         ),
+        (
+            Frame::Refused { group, reason: 2, payloads: vec![Bytes::from_static(b"put"), Bytes::from_static(b"x")] },
+            "46b3d0d8 09 c801 02 02 03 01 707574 78",
+        ),
+        (
+            Frame::Repair { group, first: Index(10), last: Index(300), bytes_max: 1 << 20, state: true },
+            "0de6b675 07 c801 0a ac02 808040 01 00",
+        ),
+        (
+            Frame::Repaired { group, held: held(), payloads: vec![Bytes::from_static(b"a"), Bytes::new()] },
+            "1426c63f 08 c801 0a 02 07 0b 0e 02 02 08 05 0b 03 0c 0d 02 01 00 61",
+        ),
+        (
+            Frame::Repaired { group, held: Held::default(), payloads: Vec::new() },
+            "c4301bf3 08 c801 00 00 00 00 00 00 00 00",
+        ),
     ]
+}
+
+/// Of a log of the entries 8 to 14, of which 12 and 13 are damaged, and whose state is lost.
+fn held() -> Held {
+    Held {
+        asked: Index(10),
+        compacted: at(2, 7),
+        commit: Index(11),
+        last: Index(14),
+        runs: vec![TermRun { term: Term(2), first: Index(8) }, TermRun { term: Term(5), first: Index(11) }].into(),
+        gap: Some((Index(12), Index(13))),
+        stateless: true,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -261,6 +291,40 @@ fn configurations_whose_parts_do_not_fit_are_refused() {
     assert_eq!(snapshot(&[&lease(&[0x80, 0x80, 0x80, 0x80, 0x10])]), invalid("lease ticks", 28, 1 << 32));
     let many: Vec<u8> = (0..2_000_u64).flat_map(u64::to_le_bytes).collect();
     assert_eq!(snapshot(&[&[0xd0, 0x0f], &many, &[0, 0, 0, 0]]), invalid("voters", 15, 2_000));
+}
+
+#[test]
+fn what_a_member_claims_to_hold_must_fit_together() {
+    // group 1, asked 10, compacted 2@7, commit 11, last .., runs .., flags, gap .., payloads
+    let held = |tail: &[u8]| decode(sealed(&[&[kind::REPAIRED, 1, 10, 2, 7, 11], tail].concat()));
+    let invalid = |what, offset, value| Err(FrameError::Invalid { what, offset, value });
+    assert!(held(&[14, 1, 2, 8, 0, 0]).is_ok());
+    assert!(held(&[7, 0, 0, 0]).is_ok());
+    assert_eq!(held(&[6, 0, 0, 0]), invalid("last", 14, 6));
+    assert_eq!(held(&[14, 0, 0, 0]), invalid("runs", 15, 0));
+    assert_eq!(held(&[7, 1, 2, 8, 0, 0]), invalid("runs", 15, 1));
+    assert_eq!(held(&[14, 1, 2, 9, 0, 0]), invalid("run first", 16, 9));
+    assert_eq!(held(&[14, 1, 1, 8, 0, 0]), invalid("run first", 16, 8));
+    assert_eq!(held(&[14, 2, 2, 8, 2, 9, 0, 0]), invalid("run first", 18, 9));
+    assert_eq!(held(&[14, 2, 2, 8, 3, 15, 0, 0]), invalid("run first", 18, 15));
+    assert_eq!(held(&[14, 1, 2, 8, 4, 0]), invalid("damage flags", 18, 4));
+    assert!(held(&[14, 1, 2, 8, 1, 8, 14, 0]).is_ok());
+    assert_eq!(held(&[14, 1, 2, 8, 1, 7, 8, 0]), invalid("gap", 19, 7));
+    assert_eq!(held(&[14, 1, 2, 8, 1, 9, 8, 0]), invalid("gap", 19, 9));
+    assert_eq!(held(&[14, 1, 2, 8, 1, 9, 15, 0]), invalid("gap", 19, 9));
+    let five = [5, 0, 0, 0, 0, 0];
+    assert!(held(&[&[14, 1, 2, 8, 0], &five[..]].concat()).is_ok());
+    assert_eq!(held(&[&[13, 1, 2, 8, 0], &five[..]].concat()), invalid("payload count", 19, 5));
+    assert_eq!(held(&[7, 0, 0, 1, 0]), invalid("payload count", 17, 1));
+    assert_eq!(decode(sealed(&[kind::REPAIR, 1, 5, 9, 0, 2, 0])), invalid("state wanted", 13, 2));
+    assert_eq!(decode(sealed(&[kind::REPAIR, 1, 5, 9, 0, 1, 1, 0])), invalid("payload count", 14, 1));
+}
+
+#[test]
+#[should_panic(expected = "that its runs cover")]
+fn an_answer_with_entries_that_are_not_in_the_log_is_wrong() {
+    let held = Held { asked: Index(14), ..held() };
+    encode(&Frame::Repaired { group: GroupId(1), held, payloads: vec![Bytes::new(); 2] }, &mut BytesMut::new());
 }
 
 #[test]
@@ -403,7 +467,28 @@ fn any_frame() -> impl Strategy<Value = Frame> {
         1 => (group(), any_position(), any::<u64>(), any::<bool>()).prop_map(
             |(group, position, sequence, accepted)| Frame::SnapshotAck { group, position, sequence, accepted }
         ),
+        1 => (group(), any::<u8>(), prop::collection::vec(any_bytes(), 0..20))
+            .prop_map(|(group, reason, payloads)| Frame::Refused { group, reason, payloads }),
+        1 => (group(), any_index(), any_index(), any::<u64>(), any::<bool>()).prop_map(
+            |(group, first, last, bytes_max, state)| Frame::Repair { group, first, last, bytes_max, state }
+        ),
+        1 => (group(), any_held()).prop_map(|(group, (held, payloads))| Frame::Repaired { group, held, payloads }),
     ]
+}
+
+/// A log of a few dozen entries, of which some are damaged and some come along.
+fn any_held() -> impl Strategy<Value = (Held, Vec<Bytes>)> {
+    (any_entries(), any_index(), any::<bool>(), any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(
+        |((Entries { prev, last, runs, .. }, mut payloads), commit, stateless, at, damage)| {
+            let asked = at.index(payloads.len() + 1);
+            let length = payloads.len() as u64;
+            let gap = (length > 0).then(|| Index(prev.index.0 + 1 + damage.index(payloads.len()) as u64));
+            payloads.drain(..asked);
+            let asked = Index(prev.index.0 + 1 + asked as u64);
+            let gap = gap.map(|first| (first, last));
+            (Held { asked, compacted: prev, commit, last, runs, gap, stateless }, payloads)
+        },
+    )
 }
 
 proptest! {
@@ -413,12 +498,12 @@ proptest! {
     }
 
     #[test]
-    fn garbage_behind_a_right_head_never_panics(kind in 0_u8..8, body in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn garbage_behind_a_right_head_never_panics(kind in 0_u8..12, body in prop::collection::vec(any::<u8>(), 0..64)) {
         let _ = decode(sealed(&[&[kind][..], &body].concat()));
     }
 
     #[test]
-    fn small_numbers_never_panic(kind in 1_u8..7, body in prop::collection::vec(0_u8..12, 0..64)) {
+    fn small_numbers_never_panic(kind in 1_u8..10, body in prop::collection::vec(0_u8..12, 0..64)) {
         let bytes = sealed(&[&[kind][..], &body].concat());
         if let Ok(frame) = decode(bytes.clone()) {
             prop_assert_eq!(encoded(&frame), bytes, "a frame has one form");
