@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kontiki_engine::{
-    COMMAND, ChangeOutcome, CheckpointJob, Committed, Engine, Event, GroupStart, MachineError, Outbox, Progress,
-    Settings, SnapshotSource, StateMachine,
+    COMMAND, ChangeOutcome, CheckpointJob, Committed, Engine, EngineError, Event, GroupStart, MachineError, Mend,
+    NotTaken, Outbox, PartJob, Progress, Scrub, Settings, SnapshotSource, StateMachine,
 };
-use kontiki_log::{Identity, Log, Options, WriteJob};
+use kontiki_log::{Identity, Log, Options, ReserveJob, WriteJob};
 use kontiki_raft::{
     Configuration, Exclusion, GroupId, Leadership, LogPosition, NodeId, ReadId, RoleKind, Settings as RaftSettings,
     SnapshotMeta,
@@ -107,7 +107,13 @@ impl Cluster {
     fn start() -> Cluster {
         let raft = RaftSettings { tell_commit_at_once: false, ..Settings::default().raft };
         // Logs are cut often, as those of the others are.
-        let settings = Settings { raft, checkpoint_bytes: 1 << 20, trailing_entries: 1024, ..Settings::default() };
+        let settings = Settings {
+            raft,
+            checkpoint_bytes: 1 << 20,
+            trailing_entries: 1024,
+            scrub_cpu_permille: 0,
+            ..Settings::default()
+        };
         let options = Options { segment_bytes: 1 << 20, cache_bytes: 4 << 20, ..Options::default() };
         let engines = std::array::from_fn(|place| {
             let id = node_id(place);
@@ -226,6 +232,18 @@ impl Outbox<Counter> for Links<'_> {
     fn checkpoint(&mut self, group: GroupId, job: CheckpointJob<SnapshotMeta>) {
         self.inboxes[self.from].push(Event::CheckpointDone(group, job()));
     }
+
+    fn reserve(&mut self, job: ReserveJob) {
+        self.inboxes[self.from].push(Event::LogReserved(job.run()));
+    }
+
+    fn receive(&mut self, _: GroupId, _: PartJob) {
+        unreachable!("no follower is behind")
+    }
+
+    fn scrub(&mut self, _: Scrub) {
+        unreachable!("the scrub is off")
+    }
 }
 
 /// Every replica owns its bytes: those of a message lie in one buffer of the receiver's, as one from a socket would.
@@ -291,7 +309,7 @@ impl StateMachine for Counter {
         unreachable!("no follower is behind")
     }
 
-    fn receive_begin(&mut self, _: &SnapshotMeta) -> Result<(), MachineError> {
+    fn receive_begin(&mut self, _: &SnapshotMeta) -> Result<bool, MachineError> {
         unreachable!("no follower is behind")
     }
 
@@ -319,8 +337,22 @@ impl StateMachine for Counter {
 
     fn reads_again(&mut self, _: ReadId) {}
 
-    fn refused(&mut self, _: Bytes) {
+    fn refused(&mut self, _: Bytes, _: NotTaken) {
         unreachable!("the leader takes proposals")
+    }
+
+    fn state_lost(&self) -> bool {
+        false
+    }
+
+    fn lose_state(&mut self) -> Result<(), MachineError> {
+        unreachable!("nothing is damaged")
+    }
+
+    fn mended(&mut self, _: Mend) {}
+
+    fn stopped(&mut self, reason: &EngineError) {
+        unreachable!("nothing is damaged: {reason}")
     }
 
     fn accepts(&self, _: &Bytes) -> bool {

@@ -6,38 +6,36 @@
 //! busy; then checkpoints. The engine owns no thread, socket or clock: [`crate::Runtime`] calls it, and so does a test
 //! that keeps a whole cluster in one thread.
 
+mod birth;
+mod repair;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kontiki_log::{Log, LogError, Recovered, WriteDone};
-use kontiki_raft::{
-    Configuration, GroupId, HardState, Incarnation, Index, Input, LogPosition, MemberChange, Node, NodeId, Start, Term,
-    TermRun,
-};
+use kontiki_log::{Log, LogError, ReserveDone, WriteDone};
+use kontiki_raft::{Configuration, GroupId, Incarnation, Input, MemberChange, Node, NodeId};
 use kontiki_transport::{Frame, Received};
 
-use crate::entry::{self, Payload};
 use crate::error::EngineError;
 use crate::group::{Group, Shared};
 use crate::machine::{MachineError, StateMachine};
-use crate::outbox::Outbox;
+use crate::mending::Mending;
+use crate::mending::answer::Question;
+use crate::outbox::{Outbox, Scrubbed};
+use crate::proposals::Proposals;
+use crate::room::Room;
+use crate::scrubbing::Scrubbing;
 use crate::settings::Settings;
+use crate::stall::Stall;
+use crate::transfer::PartDone;
 
 /// Segments that the log may grow behind its oldest entry before the group that holds it is made to checkpoint.
 const PINNED_SEGMENTS_MAX: u64 = 4;
 
 /// A pause of so few ticks is always made up for.
 const PAUSE_TICKS_MIN: u32 = 10;
-
-/// What the log knows of a group that it has never seen.
-const NOTHING: Recovered = Recovered {
-    hard_state: HardState { term: Term(0), voted_for: None },
-    compacted: LogPosition::START,
-    runs: Vec::new(),
-    last: Index(0),
-};
 
 /// Something that happened.
 pub enum Event<S: StateMachine> {
@@ -74,8 +72,16 @@ pub enum Event<S: StateMachine> {
     },
     /// The log's write ended.
     LogWritten(Result<WriteDone, LogError>),
+    /// A part of a snapshot was written.
+    PartWritten(GroupId, PartDone),
+    /// The log's attempt to reserve space ended.
+    LogReserved(ReserveDone),
     /// A checkpoint ended.
     CheckpointDone(GroupId, Result<S::CheckpointDone, MachineError>),
+    /// Somebody who read the state of a group met damage.
+    Damaged(GroupId),
+    /// A part of the scrub ended, after it had a core for so long.
+    Scrubbed(Scrubbed, Duration),
 }
 
 /// What a replica needs beside its state machine.
@@ -97,6 +103,9 @@ pub struct GroupStart {
 pub struct Engine<S: StateMachine> {
     shared: Shared,
     groups: BTreeMap<GroupId, Group<S>>,
+    /// Replicas without a core, because they were found damaged. Never in both maps.
+    mending: BTreeMap<GroupId, Mending<S>>,
+    scrubbing: Scrubbing,
     /// Groups that this turn's events concern, or that have work left.
     touched: BTreeSet<GroupId>,
     last_tick: Duration,
@@ -115,94 +124,28 @@ impl<S: StateMachine> Engine<S> {
     /// An engine without groups on an opened log.
     #[must_use]
     pub fn new(id: NodeId, log: Log, settings: Settings, now: Duration) -> Engine<S> {
-        let shared = Shared { id, log, settings, raft: settings.raft.into(), now, outgoing: BTreeMap::new() };
-        Engine { shared, groups: BTreeMap::new(), touched: BTreeSet::new(), last_tick: now }
+        let shared = Shared {
+            id,
+            log,
+            settings,
+            raft: settings.raft.into(),
+            now,
+            outgoing: BTreeMap::new(),
+            parts: Vec::new(),
+            stall: Stall::default(),
+            room: Room::default(),
+        };
+        Engine {
+            shared,
+            groups: BTreeMap::new(),
+            mending: BTreeMap::new(),
+            scrubbing: Scrubbing::new(now),
+            touched: BTreeSet::new(),
+            last_tick: now,
+        }
     }
 
-    /// Adds a replica, from what the log recovered of it and its state machine's checkpoint.
-    ///
-    /// # Errors
-    /// Where log and checkpoint do not fit together, or cannot be read.
-    ///
-    /// # Panics
-    /// Where the group is there already.
-    pub fn add_group(
-        &mut self,
-        start: GroupStart,
-        recovered: Option<Recovered>,
-        machine: S,
-    ) -> Result<(), EngineError> {
-        let GroupStart { group, configuration, incarnation, seed, force_new_cluster } = start;
-        let checkpoint = machine.checkpointed();
-        if recovered.is_none() && checkpoint.position.index > Index(0) {
-            return Err(EngineError::LogLost { group: group.0, checkpoint: checkpoint.position.index.0 });
-        }
-        let recovered = self.connect(group, recovered.unwrap_or(NOTHING), checkpoint.position)?;
-        let known = !checkpoint.configuration.voters.is_empty();
-        let node = Node::new(Start {
-            id: self.shared.id,
-            incarnation,
-            hard_state: recovered.hard_state,
-            compacted: recovered.compacted,
-            configuration: if known { checkpoint.configuration } else { configuration },
-            configurations: self.configurations_behind(group, recovered.compacted.index, recovered.last)?,
-            runs: recovered.runs.into(),
-            last: recovered.last,
-            applied: checkpoint.position.index,
-            seed,
-            settings: Arc::clone(&self.shared.raft),
-        });
-        let before = self.groups.insert(group, Group::new(group, node, machine, seed));
-        assert!(before.is_none(), "group {group} is there already");
-        self.touched.insert(group);
-        if force_new_cluster {
-            self.with(group, |group, shared| group.input(shared, Input::ForceNewCluster))?;
-        }
-        Ok(())
-    }
-
-    /// Makes the recovered log fit the checkpoint: a crash between installing a snapshot and resetting the log leaves a
-    /// checkpoint that the log does not contain; the log then begins anew behind it.
-    fn connect(
-        &mut self,
-        group: GroupId,
-        recovered: Recovered,
-        checkpoint: LogPosition,
-    ) -> Result<Recovered, EngineError> {
-        if recovered.compacted.index > checkpoint.index {
-            return Err(EngineError::Hole {
-                group: group.0,
-                checkpoint: checkpoint.index.0,
-                log: recovered.compacted.index.0,
-            });
-        }
-        if term_at(&recovered, checkpoint.index) == Some(checkpoint.term) {
-            return Ok(recovered);
-        }
-        self.shared.log.reset(group, checkpoint);
-        Ok(Recovered { compacted: checkpoint, runs: Vec::new(), last: checkpoint.index, ..recovered })
-    }
-
-    fn configurations_behind(
-        &self,
-        group: GroupId,
-        compacted: Index,
-        last: Index,
-    ) -> Result<Vec<(Index, Arc<Configuration>)>, EngineError> {
-        let mut found = Vec::new();
-        let mut next = compacted.next();
-        while next <= last {
-            for entry in self.shared.log.entries(group, next, last, self.shared.settings.apply_bytes_max)? {
-                next = entry.index.next();
-                if let Ok(Payload::Configuration(configuration)) = entry::decode(&entry.payload) {
-                    found.push((entry.index, Arc::new(configuration)));
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// The core of a group, for tests and status.
+    /// The core of a group, for tests and status; none while the replica is damaged.
     #[must_use]
     pub fn node(&self, group: GroupId) -> Option<&Node> {
         self.groups.get(&group).map(Group::node)
@@ -211,12 +154,29 @@ impl<S: StateMachine> Engine<S> {
     /// The state machine of a group, for tests and status.
     #[must_use]
     pub fn machine(&self, group: GroupId) -> Option<&S> {
-        self.groups.get(&group).map(Group::machine)
+        let mending = || self.mending.get(&group).map(|mending| &mending.replica.machine);
+        self.groups.get(&group).map(Group::machine).or_else(mending)
     }
 
     /// The state machine of a group.
     pub fn machine_mut(&mut self, group: GroupId) -> Option<&mut S> {
-        self.groups.get_mut(&group).map(Group::machine_mut)
+        match self.groups.get_mut(&group) {
+            Some(group) => Some(group.machine_mut()),
+            None => self.mending.get_mut(&group).map(|mending| &mut mending.replica.machine),
+        }
+    }
+
+    /// The membership of a group as far as this replica knows it.
+    #[must_use]
+    pub fn membership(&self, group: GroupId) -> Option<&Arc<Configuration>> {
+        let mending = || self.mending.get(&group).map(Mending::members);
+        self.groups.get(&group).map(Group::members).or_else(mending)
+    }
+
+    /// Whether the replica was found damaged and takes no part in its group until it is whole.
+    #[must_use]
+    pub fn is_mending(&self, group: GroupId) -> bool {
+        self.mending.contains_key(&group)
     }
 
     /// The log.
@@ -244,22 +204,24 @@ impl<S: StateMachine> Engine<S> {
         self.shared.now = now;
         self.pass_time(now)?;
         self.take(events)?;
+        self.mind_disk(now)?;
+        self.shared.room.observe(self.shared.log.space());
+        self.tend(outbox)?;
         let touched = std::mem::take(&mut self.touched);
         for id in &touched {
-            if let Some(group) = self.groups.get_mut(id) {
-                group.flush(&mut self.shared)?;
-            }
+            self.call(*id, Group::flush)?;
         }
         self.dispatch(outbox);
         for id in &touched {
-            let Some(group) = self.groups.get_mut(id) else { continue };
-            if group.apply(&mut self.shared)? {
+            if self.call(*id, Group::apply)?.unwrap_or(false) {
                 self.touched.insert(*id);
             }
+            let Some(group) = self.groups.get_mut(id) else { continue };
             if let Some(job) = group.begin_checkpoint(now, &self.shared.settings) {
                 outbox.checkpoint(*id, job);
             }
         }
+        self.scrub(outbox);
         self.dispatch(outbox);
         Ok(!self.touched.is_empty())
     }
@@ -267,11 +229,29 @@ impl<S: StateMachine> Engine<S> {
     /// Gives out the log's next write and the frames gathered so far.
     fn dispatch(&mut self, outbox: &mut dyn Outbox<S>) {
         if let Some(job) = self.shared.log.start_write() {
+            self.shared.stall.begin(self.shared.now);
             outbox.write(job);
+        }
+        if self.shared.room.tries(self.shared.now)
+            && let Some(job) = self.shared.log.start_reserve()
+        {
+            outbox.reserve(job);
+        }
+        for (group, job) in self.shared.parts.drain(..) {
+            outbox.receive(group, job);
         }
         while let Some((to, frames)) = self.shared.outgoing.pop_first() {
             outbox.send(to, frames);
         }
+    }
+
+    /// Looks whether the log's write has been under way for too long.
+    fn mind_disk(&mut self, now: Duration) -> Result<(), EngineError> {
+        let election_timeout = self.shared.settings.tick * self.shared.raft.election_timeout_ticks;
+        if let Some(input) = self.shared.stall.pass_time(now, election_timeout) {
+            self.call_all(|group, shared| group.disk_hangs(shared, input.clone()))?;
+        }
+        Ok(())
     }
 
     fn pass_time(&mut self, now: Duration) -> Result<(), EngineError> {
@@ -282,22 +262,16 @@ impl<S: StateMachine> Engine<S> {
         if now.saturating_sub(self.last_tick) > tick * self.pause_ticks() {
             tracing::warn!(pause = ?now.saturating_sub(self.last_tick), "the process stood still; its groups lose what they lead");
             self.last_tick = now - tick;
-            for (id, group) in &mut self.groups {
-                group.input(&mut self.shared, Input::Paused)?;
-                self.touched.insert(*id);
-            }
+            self.call_all(|group, shared| group.input(shared, Input::Paused))?;
         }
         while now.saturating_sub(self.last_tick) >= tick {
             self.last_tick += tick;
-            for (id, group) in &mut self.groups {
-                group.tick(&mut self.shared)?;
-                self.touched.insert(*id);
-            }
+            self.call_all(Group::tick)?;
+            self.tick_mending()?;
             if let Some((id, segments)) = self.shared.log.pinned()
                 && segments > PINNED_SEGMENTS_MAX
-                && let Some(group) = self.groups.get_mut(&id)
             {
-                group.release_segments(&mut self.shared)?;
+                self.call(id, Group::release_segments)?;
             }
         }
         Ok(())
@@ -309,10 +283,10 @@ impl<S: StateMachine> Engine<S> {
     }
 
     fn take(&mut self, events: Vec<Event<S>>) -> Result<(), EngineError> {
-        let mut proposals: BTreeMap<GroupId, Vec<Bytes>> = BTreeMap::new();
+        let mut proposals: BTreeMap<GroupId, Proposals> = BTreeMap::new();
         for event in events {
             match event {
-                Event::Propose { group, payload } => proposals.entry(group).or_default().push(payload),
+                Event::Propose { group, payload } => proposals.entry(group).or_default().push(None, payload),
                 Event::Received(received) => {
                     for news in received {
                         self.receive(news, &mut proposals)?;
@@ -322,6 +296,7 @@ impl<S: StateMachine> Engine<S> {
                     group.want_read();
                     Ok(())
                 })?,
+                Event::Call { group, id, .. } if self.mending.contains_key(&group) => self.answer_none(group, id),
                 Event::Call { group, id, body } => self.with(group, |group, shared| {
                     group.call(shared, id, body);
                     Ok(())
@@ -329,37 +304,48 @@ impl<S: StateMachine> Engine<S> {
                 Event::Transfer(group, to) => {
                     self.with(group, |group, shared| group.input(shared, Input::TransferLeadership(to)))?;
                 }
+                Event::ChangeMembership { group, id, .. } if self.mending.contains_key(&group) => {
+                    self.refuse_change(group, id);
+                }
                 Event::ChangeMembership { group, id, changes } => {
                     self.with(group, |group, shared| group.change_membership(shared, id, changes))?;
                 }
                 Event::LogWritten(done) => {
+                    self.shared.stall.end(self.shared.now);
                     for (group, ticket) in self.shared.log.finish_write(done?) {
-                        self.with(group, |group, shared| group.persisted(shared, ticket))?;
+                        if self.mending.contains_key(&group) {
+                            self.persisted(group, ticket)?;
+                        } else {
+                            self.with(group, |group, shared| group.persisted(shared, ticket))?;
+                        }
                     }
                 }
-                Event::CheckpointDone(group, done) => {
-                    let done = done?;
-                    self.with(group, |group, shared| group.finish_checkpoint(shared, done))?;
-                }
+                Event::PartWritten(group, done) => self.part_written(group, done)?,
+                Event::LogReserved(done) => self.shared.log.finish_reserve(done),
+                Event::CheckpointDone(group, done) => self.checkpoint_done(group, done)?,
+                Event::Damaged(group) => self.state_is_damaged(group)?,
+                Event::Scrubbed(done, took) => self.scrubbed(done, took)?,
             }
         }
-        for (group, payloads) in proposals {
-            self.with(group, |group, shared| group.propose(shared, payloads, None))?;
+        for (group, proposals) in proposals {
+            if let Some(mending) = self.mending.get_mut(&group) {
+                mending.replica.park(&mut self.shared, proposals);
+                continue;
+            }
+            self.with(group, |group, shared| group.propose(shared, proposals, None))?;
         }
         Ok(())
     }
 
-    fn receive(&mut self, news: Received, proposals: &mut BTreeMap<GroupId, Vec<Bytes>>) -> Result<(), EngineError> {
+    fn receive(&mut self, news: Received, proposals: &mut BTreeMap<GroupId, Proposals>) -> Result<(), EngineError> {
         match news {
             Received::Frame { from, frame } => self.receive_frame(from, frame, proposals),
-            Received::Suspect(peer) => {
-                for (id, group) in &mut self.groups {
-                    group.suspect(&mut self.shared, peer)?;
-                    self.touched.insert(*id);
-                }
-                Ok(())
+            Received::Suspect(peer) => self.call_all(|group, shared| group.suspect(shared, peer)),
+            Received::Connected(peer) => {
+                self.mending.values_mut().for_each(|mending| mending.connected(&self.shared, peer));
+                self.call_all(|group, shared| group.connected(shared, peer))
             }
-            Received::Connected(_) | Received::Refused { .. } => Ok(()), // for the owner of the transport
+            Received::Refused { .. } => Ok(()), // for the owner of the transport
         }
     }
 
@@ -367,8 +353,11 @@ impl<S: StateMachine> Engine<S> {
         &mut self,
         from: NodeId,
         frame: Frame,
-        proposals: &mut BTreeMap<GroupId, Vec<Bytes>>,
+        proposals: &mut BTreeMap<GroupId, Proposals>,
     ) -> Result<(), EngineError> {
+        if self.mending.contains_key(&frame.group()) {
+            return self.receive_mending(from, frame);
+        }
         match frame {
             Frame::Raft { group, message, payloads } => {
                 self.with(group, |group, shared| group.receive(shared, from, message, &payloads))
@@ -384,12 +373,18 @@ impl<S: StateMachine> Engine<S> {
                         tracing::warn!(%from, dropped, "dropped forwarded proposals that this version cannot read");
                     }
                     if leads {
-                        proposals.entry(group.id()).or_default().append(&mut payloads);
+                        proposals.entry(group.id()).or_default().extend(from, payloads);
                         return Ok(());
                     }
-                    group.propose(shared, payloads, Some(from))
+                    let mut passed_on = Proposals::default();
+                    passed_on.extend(from, payloads);
+                    group.propose(shared, passed_on, Some(from))
                 })
             }
+            Frame::Refused { group, reason, payloads } => self.with(group, |group, _| {
+                group.refused(reason, payloads);
+                Ok(())
+            }),
             Frame::Call { group, id, body } => self.with(group, |group, shared| {
                 group.called(shared, from, id, &body);
                 Ok(())
@@ -404,6 +399,11 @@ impl<S: StateMachine> Engine<S> {
             Frame::SnapshotAck { group, position, sequence, accepted } => {
                 self.with(group, |group, shared| group.snapshot_answer(shared, from, position, sequence, accepted))
             }
+            Frame::Repair { group, first, last, bytes_max, state } => {
+                let question = Question { first, last, bytes_max, state };
+                self.with(group, |group, shared| group.asked(shared, from, &question))
+            }
+            Frame::Repaired { .. } => Ok(()), // answers a question that somebody else has answered
         }
     }
 
@@ -413,21 +413,43 @@ impl<S: StateMachine> Engine<S> {
         id: GroupId,
         call: impl FnOnce(&mut Group<S>, &mut Shared) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let Some(group) = self.groups.get_mut(&id) else {
+        if !self.groups.contains_key(&id) {
             tracing::debug!(group = id.0, "dropped input for a group that is not here");
             return Ok(());
-        };
+        }
         self.touched.insert(id);
-        call(group, &mut self.shared)
+        self.call(id, call).map(|_| ())
     }
-}
 
-fn term_at(recovered: &Recovered, index: Index) -> Option<Term> {
-    if index == recovered.compacted.index {
-        return Some(recovered.compacted.term);
+    /// Calls all groups and marks them touched.
+    fn call_all(
+        &mut self,
+        mut call: impl FnMut(&mut Group<S>, &mut Shared) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let mut damaged = Vec::new();
+        for (id, group) in &mut self.groups {
+            self.touched.insert(*id);
+            if let Err(error) = call(group, &mut self.shared) {
+                damaged.push((*id, error.damage().ok_or(error)?));
+            }
+        }
+        damaged.into_iter().try_for_each(|(id, damage)| self.falls_ill(id, damage))
     }
-    if index > recovered.last || index < recovered.compacted.index {
-        return None;
+
+    /// Calls a group, where it is here and whole. One that meets damage gives up its core before anything else happens to it.
+    fn call<T>(
+        &mut self,
+        id: GroupId,
+        call: impl FnOnce(&mut Group<S>, &mut Shared) -> Result<T, EngineError>,
+    ) -> Result<Option<T>, EngineError> {
+        let Some(group) = self.groups.get_mut(&id) else { return Ok(None) };
+        match call(group, &mut self.shared) {
+            Ok(done) => Ok(Some(done)),
+            Err(error) => {
+                let damage = error.damage().ok_or(error)?;
+                self.falls_ill(id, damage)?;
+                Ok(None)
+            }
+        }
     }
-    recovered.runs.iter().rev().find(|run: &&TermRun| run.first <= index).map(|run| run.term)
 }

@@ -5,7 +5,9 @@
 
 mod changes;
 mod checkpoints;
+mod damage;
 mod entries;
+mod proposing;
 mod snapshots;
 
 use std::collections::BTreeMap;
@@ -15,21 +17,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use kontiki_log::{Log, Write};
 use kontiki_raft::{
-    ChangeRefusal, Effect, GroupId, Index, Input, LogPosition, Message, Node, NodeId, Persist, Refusal, RoleKind,
+    Body, ChangeRefusal, Effect, GroupId, Index, Input, LogPosition, Message, Node, NodeId, Persist, Refusal, RoleKind,
     Settings as RaftSettings, Ticket,
 };
 use kontiki_transport::Frame;
 
 use self::changes::Change;
-use self::checkpoints::{Checkpointing, Unsaved};
+pub(crate) use self::checkpoints::Checkpointing;
+use self::checkpoints::Unsaved;
+pub(crate) use self::damage::Retired;
 use self::entries::{NO_PAYLOADS, Payloads, Sizes};
-use crate::entry::{self, Payload};
 use crate::error::EngineError;
 use crate::machine::{Progress, StateMachine};
 use crate::parked::Parked;
 use crate::reads::Reads;
+use crate::replica::{Birth, Replica};
+use crate::room::Room;
 use crate::settings::Settings;
-use crate::transfer::{Incoming, Outgoing, Wanted};
+use crate::stall::Stall;
+use crate::transfer::{Incoming, Outgoing, PartJob, Wanted};
 
 /// What all groups of an engine share within a turn.
 pub(crate) struct Shared {
@@ -41,20 +47,24 @@ pub(crate) struct Shared {
     pub now: Duration,
     /// Frames of this turn by receiver.
     pub outgoing: BTreeMap<NodeId, Vec<Frame>>,
+    /// Parts of snapshots to be written.
+    pub parts: Vec<(GroupId, PartJob)>,
+    /// Whether the log's disk answers.
+    pub stall: Stall,
+    /// Whether the log has space.
+    pub room: Room,
 }
 
 impl Shared {
-    fn send(&mut self, to: NodeId, frame: Frame) {
+    pub fn send(&mut self, to: NodeId, frame: Frame) {
         self.outgoing.entry(to).or_default().push(frame);
     }
 }
 
-/// Bytes of proposals in one frame to the leader, about.
-const FORWARD_BYTES: usize = 1 << 20;
-
 /// One replica.
 pub(crate) struct Group<S: StateMachine> {
     id: GroupId,
+    birth: Birth,
     node: Node,
     machine: S,
     committed: Index,
@@ -87,28 +97,29 @@ pub(crate) struct Group<S: StateMachine> {
 }
 
 impl<S: StateMachine> Group<S> {
-    pub fn new(id: GroupId, node: Node, machine: S, first_read: u64) -> Group<S> {
-        let applied = machine.checkpointed().position;
-        assert_eq!(applied.index, node.applied(), "a replica starts at its state machine's checkpoint");
+    /// A replica with a core, which begins at what the machine holds.
+    pub fn new(replica: Replica<S>, node: Node) -> Group<S> {
+        assert_eq!(replica.applied.index, node.applied(), "a core starts at what its state machine holds");
         Group {
-            id,
+            id: replica.id,
+            birth: replica.birth,
             committed: node.commit_index(),
             node,
-            machine,
-            applied,
-            parked: Parked::default(),
+            machine: replica.machine,
+            applied: replica.applied,
+            parked: replica.parked,
             suspected: None,
             refusal: None,
             change_refusal: None,
             change: None,
-            reads: Reads::new(first_read),
+            reads: Reads::new(replica.next_read),
             sending: BTreeMap::new(),
             wanted: Vec::new(),
             receiving: None,
-            checkpointing: None,
-            abandoned: 0,
+            checkpointing: replica.checkpointing,
+            abandoned: replica.abandoned,
             checkpoint_now: false,
-            replay_bytes: 0,
+            replay_bytes: replica.replay_bytes,
             unsaved: None,
         }
     }
@@ -133,24 +144,20 @@ impl<S: StateMachine> Group<S> {
     pub fn tick(&mut self, shared: &mut Shared) -> Result<(), EngineError> {
         self.reads.retry();
         self.parked.forget_older(shared.now.saturating_sub(shared.settings.parked_patience));
-        self.step(shared, Input::Tick, NO_PAYLOADS)?;
-        let own = self.machine.tick(shared.now, self.node.role() == RoleKind::Leader);
-        if !own.is_empty() {
-            self.propose(shared, own, None)?;
+        // Whoever cannot write cannot be elected: it does not stand while its disk hangs.
+        if self.node.role() == RoleKind::Leader || !shared.stall.hangs() {
+            self.step(shared, Input::Tick, NO_PAYLOADS)?;
         }
+        let leads = self.node.role() == RoleKind::Leader && !shared.stall.hangs();
+        let own = self.machine.tick(shared.now, leads);
+        self.propose_own(shared, own)?;
         if let Some(id) = self.reads.expired(shared.now, shared.settings.read_retry) {
             self.machine.reads_again(id);
         }
-        let stalled: Vec<NodeId> = self
-            .sending
-            .iter()
-            .filter(|(_, transfer)| transfer.stalled(shared.now, &shared.settings))
-            .map(|(to, _)| *to)
-            .collect();
-        for to in stalled {
-            self.end_sending(shared, to, None)?;
+        if let Some((id, body)) = self.machine.question(shared.now) {
+            self.call(shared, id, body);
         }
-        self.send_wanted(shared)
+        self.tend_sending(shared)
     }
 
     /// A member's message, with the payloads of its entries.
@@ -164,10 +171,16 @@ impl<S: StateMachine> Group<S> {
         if self.suspected == Some(from) {
             self.suspected = None; // it lives
         }
+        if shared.room.is_exhausted() && !payloads.is_empty() {
+            return Ok(()); // entries that this disk has no room for: as if they had been lost on their way
+        }
         let Some(payloads) = Payloads::received(&message.body, payloads) else {
             tracing::warn!(group = self.id.0, %from, "dropped a message whose entries do not match its payloads");
             return Ok(());
         };
+        if shared.stall.hangs() && matches!(message.body, Body::TimeoutNow) {
+            return Ok(()); // as in `tick`
+        }
         self.step(shared, Input::Receive { from, message }, payloads)
     }
 
@@ -181,8 +194,11 @@ impl<S: StateMachine> Group<S> {
         if self.node.leader() == Some(peer) {
             self.suspected = Some(peer);
         }
-        if self.sending.contains_key(&peer) {
-            self.end_sending(shared, peer, None)?;
+        if let Some(transfer) = self.sending.get_mut(&peer) {
+            transfer.disconnected();
+        }
+        if self.node.role() != RoleKind::Leader && shared.stall.hangs() {
+            return Ok(()); // as in `tick`
         }
         self.step(shared, Input::Suspect(peer), NO_PAYLOADS)
     }
@@ -197,60 +213,10 @@ impl<S: StateMachine> Group<S> {
         self.step(shared, input, NO_PAYLOADS)
     }
 
-    /// Proposes entries: here where this replica leads, else through the leader, else once there is one.
-    pub fn propose(
-        &mut self,
-        shared: &mut Shared,
-        payloads: Vec<Bytes>,
-        from: Option<NodeId>,
-    ) -> Result<(), EngineError> {
-        if self.node.role() != RoleKind::Leader {
-            match self.reachable_leader(shared).filter(|leader| Some(*leader) != from) {
-                Some(leader) => self.forward(shared, leader, payloads),
-                None => self.park(shared, payloads),
-            }
-            return Ok(());
-        }
-        let bytes = payloads.iter().map(|payload| payload.len() as u64).sum();
-        let input = Input::Propose { count: payloads.len() as u64, bytes };
-        self.step(shared, input, Payloads::proposed(&payloads))?;
-        match self.refusal.take() {
-            None => {}
-            Some(Refusal::TooMuchUncommitted) => payloads.into_iter().for_each(|payload| self.machine.refused(payload)),
-            Some(Refusal::Transferring | Refusal::NotLeader(_)) => self.park(shared, payloads),
-        }
-        Ok(())
-    }
-
-    /// Sends proposals to the leader, in frames of a bounded size.
-    fn forward(&self, shared: &mut Shared, leader: NodeId, payloads: Vec<Bytes>) {
-        let (mut part, mut bytes) = (Vec::new(), 0);
-        for payload in payloads {
-            if bytes > FORWARD_BYTES {
-                let payloads = std::mem::take(&mut part);
-                shared.send(leader, Frame::Forward { group: self.id, payloads });
-                bytes = 0;
-            }
-            bytes += payload.len();
-            part.push(payload);
-        }
-        if !part.is_empty() {
-            shared.send(leader, Frame::Forward { group: self.id, payloads: part });
-        }
-    }
-
-    /// Whether a payload that another member forwards is a command that every member can apply. What once stands in the log
-    /// and cannot be applied would stop them all.
-    pub fn accepts(&self, payload: &Bytes) -> bool {
-        matches!(entry::decode(payload), Ok(Payload::Command(command)) if self.machine.accepts(&command))
-    }
-
-    fn park(&mut self, shared: &Shared, payloads: Vec<Bytes>) {
-        for payload in payloads {
-            if let Some(refused) = self.parked.push(shared.now, payload, shared.settings.parked_bytes_max) {
-                self.machine.refused(refused);
-            }
-        }
+    /// The log's disk hangs: what to do is for those who lead, if anyone else could.
+    pub fn disk_hangs(&mut self, shared: &mut Shared, input: Input) -> Result<(), EngineError> {
+        let others = self.node.configuration().voters.iter().any(|voter| *voter != shared.id);
+        if others && self.node.role() == RoleKind::Leader { self.input(shared, input) } else { Ok(()) }
     }
 
     /// Reads were asked for.
@@ -313,45 +279,60 @@ impl<S: StateMachine> Group<S> {
         self.carry_out(shared, effects, payloads)
     }
 
+    /// Carries out all effects, also those behind one that met damage: a write that the core counts on must not be left out.
     fn carry_out(
         &mut self,
         shared: &mut Shared,
         effects: Vec<Effect>,
         payloads: Payloads<'_>,
     ) -> Result<(), EngineError> {
+        let mut damage = Ok(());
         for effect in effects {
-            match effect {
-                Effect::Persist(persist) => self.persist(shared, persist, payloads),
-                Effect::Send { to, message } => self.send(shared, to, message)?,
-                Effect::Committed(index) => self.committed = self.committed.max(index),
-                Effect::ReadReady { id, index } => {
-                    self.reads.confirmed(id, index);
+            match self.carry_out_one(shared, effect, payloads) {
+                Err(error) if error.damage().is_some() => damage = damage.and(Err(error)),
+                done => done?,
+            }
+        }
+        damage
+    }
+
+    fn carry_out_one(
+        &mut self,
+        shared: &mut Shared,
+        effect: Effect,
+        payloads: Payloads<'_>,
+    ) -> Result<(), EngineError> {
+        match effect {
+            Effect::Persist(persist) => self.persist(shared, persist, payloads),
+            Effect::Send { to, message } => self.send(shared, to, message)?,
+            Effect::Committed(index) => self.committed = self.committed.max(index),
+            Effect::ReadReady { id, index } => {
+                self.reads.confirmed(id, index);
+            }
+            Effect::ReadRefused(id) => {
+                if self.reads.refused(id) {
+                    self.machine.reads_again(id);
                 }
-                Effect::ReadRefused(id) => {
-                    if self.reads.refused(id) {
-                        self.machine.reads_again(id);
-                    }
-                }
-                Effect::ProposalRefused(refusal) => self.refusal = Some(refusal),
-                Effect::ChangeRefused(refusal) => self.change_refusal = Some(refusal),
-                Effect::Excluded(exclusion) => self.exclude(exclusion),
-                // One that makes progress is not begun anew; one that does not has ended by its own time limit.
-                Effect::SendSnapshot { to, .. } if self.sending.contains_key(&to) => {}
-                Effect::SendSnapshot { to, at_least } => {
-                    self.wanted.retain(|wanted| wanted.to != to);
-                    self.wanted.push(Wanted { to, at_least });
-                    self.send_wanted(shared)?;
-                }
-                Effect::InstallSnapshot(meta) => self.install(shared, &meta)?,
-                Effect::LeadershipChanged(leadership) => {
-                    self.reads.retry();
-                    self.suspected = self.suspected.filter(|suspect| leadership.leader == Some(*suspect));
-                    self.machine.leadership(shared.now, leadership)?;
-                    if leadership.role != RoleKind::Leader {
-                        self.sending.clear();
-                        self.wanted.clear();
-                        self.leave_change();
-                    }
+            }
+            Effect::ProposalRefused(refusal) => self.refusal = Some(refusal),
+            Effect::ChangeRefused(refusal) => self.change_refusal = Some(refusal),
+            Effect::Excluded(exclusion) => self.exclude(exclusion),
+            // One that makes progress is not begun anew; one that does not has ended by its own time limit.
+            Effect::SendSnapshot { to, .. } if self.sending.contains_key(&to) => {}
+            Effect::SendSnapshot { to, at_least } => {
+                self.wanted.retain(|wanted| wanted.to != to);
+                self.wanted.push(Wanted { to, at_least });
+                self.send_wanted(shared)?;
+            }
+            Effect::InstallSnapshot(meta) => self.install(shared, &meta)?,
+            Effect::LeadershipChanged(leadership) => {
+                self.reads.retry();
+                self.suspected = self.suspected.filter(|suspect| leadership.leader == Some(*suspect));
+                self.machine.leadership(shared.now, leadership)?;
+                if leadership.role != RoleKind::Leader {
+                    self.sending.clear();
+                    self.wanted.clear();
+                    self.leave_change();
                 }
             }
         }
@@ -400,6 +381,9 @@ impl<S: StateMachine> Group<S> {
             applied: self.applied.index,
             last: self.node.last_index(),
             leader: self.node.leader(),
+            disk_stalled: shared.stall.hangs(),
+            low_space: self.is_low_on_space(shared),
+            mending: false,
         });
         Ok(self.committed > self.applied.index || self.reads.can_begin())
     }

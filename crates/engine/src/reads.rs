@@ -82,6 +82,12 @@ impl Reads {
         Some(id)
     }
 
+    /// Gives up all batches, and says which identity the next one would have.
+    pub fn end_all(self) -> (Vec<ReadId>, u64) {
+        let in_flight = self.in_flight.map(|(id, _)| id);
+        (in_flight.into_iter().chain(self.confirmed.into_values().flatten()).collect(), self.next)
+    }
+
     /// Batches whose index is applied.
     pub fn ready(&mut self, applied: Index) -> Vec<ReadId> {
         if self.confirmed.first_key_value().is_none_or(|(index, _)| *index > applied) {

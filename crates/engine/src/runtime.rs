@@ -1,11 +1,12 @@
-//! The thin real runtime: one thread that turns the engine, one that writes the log, one that writes checkpoints.
+//! The thin real runtime: one thread that turns the engine, one that writes the log, and one for all that nobody waits for:
+//! checkpoints, snapshots that come in, and reading durable bytes again to find damage.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use kontiki_log::WriteJob;
+use kontiki_log::{LogError, ReserveJob, WriteJob};
 use kontiki_raft::{GroupId, NodeId};
 use kontiki_transport::{Frame, Transport};
 use kontiki_world::{Clock, lower_thread_priority};
@@ -13,8 +14,12 @@ use kontiki_world::{Clock, lower_thread_priority};
 use crate::engine::{Engine, Event};
 use crate::error::EngineError;
 use crate::machine::{CheckpointJob, StateMachine};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Scrub};
 use crate::timings::Timings;
+use crate::transfer::PartJob;
+
+/// How long an engine that stops waits for the log's thread to say why.
+const CAUSE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Where events wait for the engine's next turn. Any thread may post.
 pub struct Inbox<S: StateMachine> {
@@ -56,6 +61,20 @@ impl<S: StateMachine> Inbox<S> {
             self.wake.notify_one();
         }
         true
+    }
+
+    /// Why the engine really stops. A turn may meet a log that has failed before it has been told how; the log's thread says
+    /// so in a moment.
+    fn cause(&self, error: EngineError) -> EngineError {
+        if !matches!(error, EngineError::Log(LogError::Failed)) {
+            return error;
+        }
+        for event in self.take(CAUSE_PATIENCE).into_iter().flatten() {
+            if let Event::LogWritten(Err(cause)) = event {
+                return cause.into();
+            }
+        }
+        error
     }
 
     /// Ends the engine after its present turn.
@@ -104,32 +123,48 @@ impl<S: StateMachine> Runtime<S> {
         timings: Arc<Timings>,
         failed: impl FnOnce(EngineError) + Send + 'static,
     ) -> std::io::Result<Runtime<S>> {
-        let (writes, write_jobs) = mpsc::channel::<WriteJob>();
-        let (checkpoints, checkpoint_jobs) = mpsc::channel::<(GroupId, CheckpointJob<S::CheckpointDone>)>();
+        let (writes, write_jobs) = mpsc::channel::<LogJob>();
+        let (background, background_jobs) = mpsc::channel::<Background<S>>();
         let mut threads = Vec::with_capacity(3);
         let (answers, watch, times) = (inbox.clone(), clock.clone(), timings.clone());
         threads.push(spawn("log", move || {
             for job in write_jobs {
-                let begin = watch.now();
-                let done = job.run();
-                times.log_write.observe(watch.now().saturating_sub(begin));
-                answers.post(Event::LogWritten(done));
+                match job {
+                    LogJob::Write(job) => {
+                        let begin = watch.now();
+                        let done = job.run();
+                        times.log_write.observe(watch.now().saturating_sub(begin));
+                        answers.post(Event::LogWritten(done));
+                    }
+                    LogJob::Reserve(job) => {
+                        answers.post(Event::LogReserved(job.run()));
+                    }
+                }
             }
         })?);
         let (answers, watch, times) = (inbox.clone(), clock.clone(), timings.clone());
         threads.push(spawn("checkpoint", move || {
             // Nobody waits for a checkpoint; on few cores it would stand in the way of those who wait for writes.
             lower_thread_priority();
-            for (group, job) in checkpoint_jobs {
+            for job in background_jobs {
                 let begin = watch.now();
-                let done = job();
-                times.checkpoint.observe(watch.now().saturating_sub(begin));
-                answers.post(Event::CheckpointDone(group, done));
+                answers.post(match job {
+                    Background::Checkpoint(group, job) => {
+                        let done = job();
+                        times.checkpoint.observe(watch.now().saturating_sub(begin));
+                        Event::CheckpointDone(group, done)
+                    }
+                    Background::Part(group, job) => Event::PartWritten(group, job.run()),
+                    Background::Scrub(job) => {
+                        let done = job.run();
+                        Event::Scrubbed(done, watch.now().saturating_sub(begin))
+                    }
+                });
             }
         })?);
         let events = inbox.clone();
         threads.push(spawn("engine", move || {
-            let mut outbox = Threads { transport, writes, checkpoints };
+            let mut outbox = Threads { transport, writes, background };
             let mut more = false;
             loop {
                 let patience = if more { Duration::ZERO } else { engine.next_tick().saturating_sub(clock.now()) };
@@ -142,6 +177,7 @@ impl<S: StateMachine> Runtime<S> {
                         timings.log_bytes.store(engine.log().disk_bytes(), Relaxed);
                     }
                     Err(error) => {
+                        let error = events.cause(error);
                         events.close();
                         failed(error);
                         break;
@@ -173,11 +209,25 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<Jo
     std::thread::Builder::new().name(format!("kontiki-{name}")).spawn(body)
 }
 
+/// Work of the log's thread, one after the other.
+#[allow(clippy::large_enum_variant, reason = "few are under way, and most are writes")]
+enum LogJob {
+    Write(WriteJob),
+    Reserve(ReserveJob),
+}
+
+/// Work for which nobody waits, one after the other.
+enum Background<S: StateMachine> {
+    Checkpoint(GroupId, CheckpointJob<S::CheckpointDone>),
+    Part(GroupId, PartJob),
+    Scrub(Scrub),
+}
+
 /// Gives the engine's work to threads and sockets.
 struct Threads<S: StateMachine> {
     transport: Arc<Transport>,
-    writes: mpsc::Sender<WriteJob>,
-    checkpoints: mpsc::Sender<(GroupId, CheckpointJob<S::CheckpointDone>)>,
+    writes: mpsc::Sender<LogJob>,
+    background: mpsc::Sender<Background<S>>,
 }
 
 impl<S: StateMachine> Outbox<S> for Threads<S> {
@@ -187,10 +237,22 @@ impl<S: StateMachine> Outbox<S> for Threads<S> {
 
     fn write(&mut self, job: WriteJob) {
         // The thread lives as long as this sender.
-        let _ = self.writes.send(job);
+        let _ = self.writes.send(LogJob::Write(job));
+    }
+
+    fn reserve(&mut self, job: ReserveJob) {
+        let _ = self.writes.send(LogJob::Reserve(job));
+    }
+
+    fn receive(&mut self, group: GroupId, job: PartJob) {
+        let _ = self.background.send(Background::Part(group, job));
     }
 
     fn checkpoint(&mut self, group: GroupId, job: CheckpointJob<S::CheckpointDone>) {
-        let _ = self.checkpoints.send((group, job));
+        let _ = self.background.send(Background::Checkpoint(group, job));
+    }
+
+    fn scrub(&mut self, job: Scrub) {
+        let _ = self.background.send(Background::Scrub(job));
     }
 }

@@ -31,6 +31,9 @@ pub struct Settings {
     pub snapshot_chunk_bytes: usize,
     /// Parts of a snapshot that may be on their way unacknowledged: the bound on memory at both ends.
     pub snapshot_window: u64,
+    /// Most bytes of a group's snapshots that go out in a second, all receivers together, so that they leave the network and
+    /// the disk to others; zero for no bound.
+    pub snapshot_bytes_per_second: u64,
     /// A snapshot that makes no progress for this long is given up.
     pub snapshot_timeout: Duration,
     /// Proposals that wait for a leader are kept up to this many bytes for each group; more are refused.
@@ -39,6 +42,16 @@ pub struct Settings {
     pub parked_patience: Duration,
     /// A batch of reads that is not confirmed after this long is asked for again.
     pub read_retry: Duration,
+    /// A member that is damaged asks the others again after this long.
+    pub repair_retry: Duration,
+    /// Most bytes of entries in an answer to it.
+    pub repair_bytes_max: u64,
+    /// Durable bytes are read again and compared with their checksums in parts of about this size.
+    pub scrub_bytes: u64,
+    /// Most of a core that this may take, in thousandths. Zero turns it off.
+    pub scrub_cpu_permille: u32,
+    /// Once round everything takes about this long, or longer where the bound on the core's time says so.
+    pub scrub_round: Duration,
 }
 
 impl Default for Settings {
@@ -56,10 +69,16 @@ impl Default for Settings {
             apply_bytes_max: 4 << 20,
             snapshot_chunk_bytes: 256 << 10,
             snapshot_window: 8,
+            snapshot_bytes_per_second: 128 << 20,
             snapshot_timeout: Duration::from_secs(10),
             parked_bytes_max: 16 << 20,
             parked_patience: Duration::from_secs(7),
             read_retry: Duration::from_millis(300),
+            repair_retry: Duration::from_millis(200),
+            repair_bytes_max: 1 << 20,
+            scrub_bytes: 1 << 20,
+            scrub_cpu_permille: 20,
+            scrub_round: Duration::from_secs(6 * 3_600),
         }
     }
 }

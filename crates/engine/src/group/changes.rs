@@ -60,6 +60,11 @@ impl<S: StateMachine> Group<S> {
         self.machine.excluded(exclusion);
     }
 
+    /// This replica is damaged: what becomes of a change it does not see.
+    pub(super) fn end_change_on_damage(&mut self) {
+        self.end_change(ChangeOutcome::Unknown);
+    }
+
     fn end_change(&mut self, outcome: ChangeOutcome) {
         if let Some(change) = self.change.take() {
             self.machine.membership_answered(change.id, outcome);

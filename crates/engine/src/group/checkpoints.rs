@@ -11,12 +11,12 @@ use crate::machine::{CheckpointJob, StateMachine};
 use crate::settings::Settings;
 
 /// A checkpoint that is being written.
-#[derive(Clone, Copy)]
-pub(super) struct Checkpointing {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Checkpointing {
     /// What it stands for.
-    at: LogPosition,
+    pub at: LogPosition,
     /// Bytes of the entries behind the checkpoint before it, on average: how many of them fit into the trailing part.
-    entry_bytes: u64,
+    pub entry_bytes: u64,
 }
 
 /// Since when something applied is in no checkpoint that has begun.
@@ -41,12 +41,12 @@ impl Unsaved {
 impl<S: StateMachine> Group<S> {
     /// The work of a checkpoint, where one is due.
     pub fn begin_checkpoint(&mut self, now: Duration, settings: &Settings) -> Option<CheckpointJob<S::CheckpointDone>> {
+        let asked_for = self.machine.unsaved_bytes() >= settings.checkpoint_bytes;
         let due = self.checkpoint_now
             || self.replay_bytes >= settings.checkpoint_bytes
-            || self.machine.unsaved_bytes() >= settings.checkpoint_bytes
             || self.unsaved.is_some_and(|unsaved| unsaved.is_due(now, settings));
         let before = self.machine.checkpointed().position.index;
-        if !due || self.checkpointing.is_some() || self.applied.index == before {
+        if !(asked_for || due && self.applied.index > before) || self.checkpointing.is_some() {
             return None;
         }
         let configuration = self.node.configuration_at(self.applied.index);
@@ -56,7 +56,7 @@ impl<S: StateMachine> Group<S> {
         let job = self.machine.begin_checkpoint(self.applied, configuration)?;
         let entries = self.applied.index.0 - before.0;
         self.checkpointing =
-            Some(Checkpointing { at: self.applied, entry_bytes: (self.replay_bytes / entries).max(1) });
+            Some(Checkpointing { at: self.applied, entry_bytes: (self.replay_bytes / entries.max(1)).max(1) });
         self.replay_bytes = 0;
         self.unsaved = None;
         Some(job)

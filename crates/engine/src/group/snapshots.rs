@@ -8,7 +8,7 @@ use super::entries::NO_PAYLOADS;
 use super::{Group, Shared};
 use crate::error::EngineError;
 use crate::machine::StateMachine;
-use crate::transfer::{Incoming, Outcome, Outgoing, Part};
+use crate::transfer::{HOLDS_ALL, Incoming, Outcome, Outgoing, Part, PartDone};
 
 impl<S: StateMachine> Group<S> {
     /// A part of a snapshot came in.
@@ -22,27 +22,50 @@ impl<S: StateMachine> Group<S> {
         rows: &Bytes,
     ) -> Result<(), EngineError> {
         if meta.position.index <= self.node.commit_index() {
-            // Not needed any more; "accepted" ends the transfer at the sender, whose core probes the log.
+            // Not needed, or installed and the acknowledgement was lost. It must count as arrived: the sender's core then
+            // probes behind it, and would else send it again.
             self.receiving = None;
-            self.acknowledge(shared, from, &meta, sequence);
+            self.answer_part(shared, from, &meta, HOLDS_ALL, true);
             return Ok(());
         }
-        match Incoming::take(&mut self.receiving, &mut self.machine, from, &meta, sequence, last, rows)? {
-            Part::Refused => {
-                let position = meta.position;
-                shared.send(from, Frame::SnapshotAck { group: self.id, position, sequence, accepted: false });
-            }
-            Part::Taken => self.acknowledge(shared, from, &meta, sequence),
+        let group = self.id;
+        let begin = |job| shared.parts.push((group, job));
+        let part = Incoming::take(&mut self.receiving, &mut self.machine, from, &meta, sequence, last, rows, begin)?;
+        self.part_taken(shared, from, meta, sequence, part)
+    }
+
+    /// A part was written beside the engine.
+    pub fn part_done(&mut self, shared: &mut Shared, done: PartDone) -> Result<(), EngineError> {
+        match Incoming::finish(&mut self.receiving, done)? {
+            Some((from, meta, sequence, part)) => self.part_taken(shared, from, meta, sequence, part),
+            None => Ok(()),
+        }
+    }
+
+    fn part_taken(
+        &mut self,
+        shared: &mut Shared,
+        from: NodeId,
+        meta: SnapshotMeta,
+        sequence: u64,
+        part: Part,
+    ) -> Result<(), EngineError> {
+        match part {
+            Part::Refused => self.answer_part(shared, from, &meta, sequence, false),
+            Part::Pending(Some(written)) => self.answer_part(shared, from, &meta, written, true),
+            Part::Pending(None) => {}
+            Part::Taken => self.answer_part(shared, from, &meta, sequence, true),
             Part::Whole => {
                 self.step(shared, Input::SnapshotReceived(meta.clone()), NO_PAYLOADS)?;
-                self.acknowledge(shared, from, &meta, sequence);
+                self.answer_part(shared, from, &meta, sequence, true);
             }
         }
         Ok(())
     }
 
-    fn acknowledge(&self, shared: &mut Shared, to: NodeId, meta: &SnapshotMeta, sequence: u64) {
-        shared.send(to, Frame::SnapshotAck { group: self.id, position: meta.position, sequence, accepted: true });
+    fn answer_part(&self, shared: &mut Shared, to: NodeId, meta: &SnapshotMeta, sequence: u64, accepted: bool) {
+        let position = meta.position;
+        shared.send(to, Frame::SnapshotAck { group: self.id, position, sequence, accepted });
     }
 
     /// The receiver of a snapshot answered to a part.
@@ -59,15 +82,44 @@ impl<S: StateMachine> Group<S> {
             return Ok(()); // answers a transfer that was given up
         }
         match transfer.acknowledge(sequence, accepted, shared.now) {
-            Outcome::Goes => {
-                for frame in transfer.parts(self.id, &shared.settings)? {
-                    shared.send(from, frame);
-                }
-                Ok(())
-            }
+            Outcome::Goes => self.send_parts(shared, from),
             Outcome::Arrived => self.end_sending(shared, from, Some(position)),
             Outcome::Failed => self.end_sending(shared, from, None),
         }
+    }
+
+    /// Sends what may go of a transfer.
+    fn send_parts(&mut self, shared: &mut Shared, to: NodeId) -> Result<(), EngineError> {
+        let transfers = self.sending.len();
+        let Some(transfer) = self.sending.get_mut(&to) else { return Ok(()) };
+        for frame in transfer.parts(self.id, shared.now, &shared.settings, transfers)? {
+            shared.send(to, frame);
+        }
+        Ok(())
+    }
+
+    /// Time passes for the snapshots on their way: one that makes no progress is given up, others go on.
+    pub(super) fn tend_sending(&mut self, shared: &mut Shared) -> Result<(), EngineError> {
+        let receivers: Vec<NodeId> = self.sending.keys().copied().collect();
+        for to in receivers {
+            let Some(transfer) = self.sending.get_mut(&to) else { continue };
+            if transfer.stalled(shared.now, &shared.settings) {
+                tracing::warn!(group = self.id.0, %to, "gave up a snapshot that made no progress");
+                self.end_sending(shared, to, None)?;
+                continue;
+            }
+            transfer.pass_time(shared.now);
+            self.send_parts(shared, to)?;
+        }
+        self.send_wanted(shared)
+    }
+
+    /// A member can be reached (again): a snapshot on its way to it goes on where it broke off.
+    pub fn connected(&mut self, shared: &mut Shared, peer: NodeId) -> Result<(), EngineError> {
+        if let Some(transfer) = self.sending.get_mut(&peer) {
+            transfer.begin_again(shared.now);
+        }
+        self.send_parts(shared, peer)
     }
 
     pub(super) fn end_sending(
@@ -91,11 +143,8 @@ impl<S: StateMachine> Group<S> {
             }
             let (meta, source) = self.machine.snapshot()?;
             tracing::info!(group = self.id.0, to = %wanted.to, at = %meta.position, "sending a snapshot");
-            let mut transfer = Outgoing::new(meta, source, shared.now);
-            for frame in transfer.parts(self.id, &shared.settings)? {
-                shared.send(wanted.to, frame);
-            }
-            self.sending.insert(wanted.to, transfer);
+            self.sending.insert(wanted.to, Outgoing::new(meta, source, shared.now));
+            self.send_parts(shared, wanted.to)?;
         }
         Ok(())
     }

@@ -3,16 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kontiki_engine::{
-    ChangeOutcome, CheckpointJob, Committed, MachineError, Progress, SnapshotSource, StateMachine,
-    decode_configuration, encode_configuration,
+    ChangeOutcome, CheckpointJob, Committed, EngineError, MachineError, Mend, NotTaken, Progress, ReceiveJob,
+    ScrubStateJob, ScrubbedState, SnapshotSource, StateMachine, decode_configuration, encode_configuration,
 };
 use kontiki_raft::{Configuration, Exclusion, Index, Leadership, LogPosition, ReadId, SnapshotMeta, Term};
 use kontiki_world::{Disk, OpenMode};
+
+/// Shorter commands count as such that free space.
+pub const FREES_SPACE_BYTES: usize = 30;
 
 /// What the machine holds: the commands by index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +31,7 @@ pub struct Ledger {
     saved: Content,
     pub content: Content,
     unsaved: u64,
-    receiving: Vec<u8>,
+    receiving: Arc<Mutex<Vec<u8>>>,
     /// Reads: asked for, in batches, done.
     pub reads_wanted: u64,
     batches: BTreeMap<ReadId, u64>,
@@ -38,6 +41,21 @@ pub struct Ledger {
     /// What came of changes of membership, by their names.
     pub changes: BTreeMap<u64, ChangeOutcome>,
     pub excluded: Option<Exclusion>,
+    /// What the machine proposes of itself at each tick, as a store revokes leases: this command.
+    pub own: Option<Bytes>,
+    pub own_proposed: u64,
+    /// The core's view after the last turn.
+    pub progress: Progress,
+    /// The machine's disk is full.
+    pub low_on_space: bool,
+    /// Why proposals were refused, with their first bytes.
+    pub refusals: Vec<(NotTaken, Bytes)>,
+    /// The state was damaged, and there is no checkpoint of another yet.
+    lost: bool,
+    /// What was done to mend the replica, each time.
+    pub mended: Vec<Mend>,
+    /// Why the group stopped, each time.
+    pub stopped: Vec<String>,
 }
 
 impl Content {
@@ -70,41 +88,65 @@ impl Content {
     }
 }
 
+/// A hash that tells damage from what was written (FNV-1a).
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) {
     let new = path.with_extension("new");
     let file = disk.open(&new, OpenMode::ExistingOrNew).unwrap();
     file.set_len(0).unwrap();
-    file.write_all_at(bytes, 0).unwrap();
+    file.write_all_at(&[&checksum(bytes).to_le_bytes(), bytes].concat(), 0).unwrap();
     file.sync_data().unwrap();
     disk.rename(&new, path).unwrap();
     disk.sync_dir(path.parent().unwrap()).unwrap();
 }
 
+/// The checkpoint; an error where it is damaged, an empty one where there is none.
+fn read(disk: &dyn Disk, path: &Path) -> Result<Content, MachineError> {
+    if !disk.exists(path).unwrap() {
+        return Ok(Content::default());
+    }
+    let file = disk.open(path, OpenMode::Existing).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    let mut bytes = Bytes::from(bytes);
+    if bytes.len() >= 8 && bytes.get_u64_le() == checksum(&bytes) {
+        return Ok(Content::decode(bytes));
+    }
+    Err(MachineError { group: 0, reason: "the ledger is damaged".to_owned(), damaged: true })
+}
+
 impl Ledger {
-    /// Opens the last checkpoint in `dir`, an empty ledger where there is none.
+    /// Opens the last checkpoint in `dir`, an empty ledger where there is none or it is damaged.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Ledger {
         disk.create_dir_all(dir).unwrap();
         let path = dir.join("ledger");
-        let mut saved = Content::default();
-        if disk.exists(&path).unwrap() {
-            let file = disk.open(&path, OpenMode::Existing).unwrap();
-            let mut bytes = vec![0; file.len().unwrap() as usize];
-            file.read_exact_at(&mut bytes, 0).unwrap();
-            saved = Content::decode(bytes.into());
-        }
+        let read = read(&*disk, &path);
+        let lost = read.is_err();
+        let saved = read.unwrap_or_default();
         Ledger {
             disk,
             path,
             content: saved.clone(),
             saved,
             unsaved: 0,
-            receiving: Vec::new(),
+            receiving: Arc::default(),
             reads_wanted: 0,
             batches: BTreeMap::new(),
             reads_done: Vec::new(),
             refused: 0,
             changes: BTreeMap::new(),
             excluded: None,
+            own: None,
+            own_proposed: 0,
+            progress: Progress::default(),
+            low_on_space: false,
+            refusals: Vec::new(),
+            lost,
+            mended: Vec::new(),
+            stopped: Vec::new(),
         }
     }
 }
@@ -150,21 +192,60 @@ impl StateMachine for Ledger {
 
     fn finish_checkpoint(&mut self, done: Content) -> Result<(), MachineError> {
         self.saved = done;
+        self.lost = false;
         Ok(())
+    }
+
+    fn state_lost(&self) -> bool {
+        self.lost
+    }
+
+    fn lose_state(&mut self) -> Result<(), MachineError> {
+        if self.disk.exists(&self.path).unwrap() {
+            self.disk.remove(&self.path).unwrap();
+            self.disk.sync_dir(self.path.parent().unwrap()).unwrap();
+        }
+        (self.saved, self.content, self.unsaved, self.lost) = (Content::default(), Content::default(), 0, true);
+        Ok(())
+    }
+
+    fn scrub_job(&mut self) -> Option<ScrubStateJob> {
+        let (disk, path) = (self.disk.clone(), self.path.clone());
+        Some(Box::new(move || {
+            let bytes = read(&*disk, &path)?.encode().len() as u64;
+            Ok(ScrubbedState { bytes, total: bytes })
+        }))
+    }
+
+    fn mended(&mut self, mend: Mend) {
+        self.mended.push(mend);
+    }
+
+    fn stopped(&mut self, reason: &EngineError) {
+        self.stopped.push(reason.to_string());
     }
 
     fn snapshot(&mut self) -> Result<(SnapshotMeta, Box<dyn SnapshotSource>), MachineError> {
+        read(&*self.disk, &self.path)?;
         Ok((self.saved.meta.clone(), Box::new(Parts(self.saved.encode()))))
     }
 
-    fn receive_begin(&mut self, _meta: &SnapshotMeta) -> Result<(), MachineError> {
-        self.receiving.clear();
-        Ok(())
+    fn receive_begin(&mut self, _meta: &SnapshotMeta) -> Result<bool, MachineError> {
+        self.receiving = Arc::default(); // work of a former transfer may still write to its own
+        Ok(true)
     }
 
     fn receive_rows(&mut self, rows: &Bytes) -> Result<bool, MachineError> {
-        self.receiving.extend_from_slice(rows);
+        self.receiving.lock().unwrap().extend_from_slice(rows);
         Ok(true)
+    }
+
+    fn receive_job(&mut self, rows: &Bytes, _last: bool) -> Option<ReceiveJob> {
+        let (receiving, rows) = (self.receiving.clone(), rows.clone());
+        Some(Box::new(move || {
+            receiving.lock().unwrap().extend_from_slice(&rows);
+            Ok(true)
+        }))
     }
 
     fn receive_end(&mut self) -> Result<bool, MachineError> {
@@ -181,12 +262,13 @@ impl StateMachine for Ledger {
     }
 
     fn install(&mut self, meta: &SnapshotMeta) -> Result<(), MachineError> {
-        let content = Content::decode(std::mem::take(&mut self.receiving).into());
+        let content = Content::decode(std::mem::take(&mut *self.receiving.lock().unwrap()).into());
         assert_eq!(&content.meta, meta, "the snapshot is what was announced");
         replace(&*self.disk, &self.path, &content.encode());
         self.saved = content.clone();
         self.content = content;
         self.unsaved = 0;
+        self.lost = false;
         Ok(())
     }
 
@@ -210,12 +292,21 @@ impl StateMachine for Ledger {
         self.reads_wanted += self.batches.remove(&id).unwrap_or(0);
     }
 
-    fn refused(&mut self, _payload: Bytes) {
+    fn refused(&mut self, payload: Bytes, why: NotTaken) {
         self.refused += 1;
+        self.refusals.push((why, payload));
     }
 
     fn accepts(&self, command: &Bytes) -> bool {
         command.len() >= 8
+    }
+
+    fn takes_space(&self, command: &Bytes) -> bool {
+        command.len() > FREES_SPACE_BYTES
+    }
+
+    fn is_low_on_space(&self) -> bool {
+        self.low_on_space
     }
 
     fn call(&mut self, _now: Duration, body: &Bytes) -> Bytes {
@@ -224,11 +315,15 @@ impl StateMachine for Ledger {
 
     fn answered(&mut self, _id: u64, _body: Option<Bytes>) {}
 
-    fn tick(&mut self, _now: Duration, _leading: bool) -> Vec<Bytes> {
-        Vec::new()
+    fn tick(&mut self, _now: Duration, leading: bool) -> Vec<Bytes> {
+        let own = self.own.clone().filter(|_| leading);
+        self.own_proposed += u64::from(own.is_some());
+        own.into_iter().collect()
     }
 
-    fn observe(&mut self, _progress: Progress) {}
+    fn observe(&mut self, progress: Progress) {
+        self.progress = progress;
+    }
 }
 
 struct Parts(Bytes);

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses its part of the harness")]
 
+pub mod damage;
+mod disks;
 pub mod ledger;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,20 +12,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kontiki_engine::{COMMAND, CheckpointJob, Engine, Event, GroupStart, Outbox, Settings};
-use kontiki_log::{Identity, Log, Options as LogOptions, WriteJob};
-use kontiki_raft::{Configuration, GroupId, Incarnation, MemberChange, NodeId, RoleKind};
+use kontiki_engine::{COMMAND, CheckpointJob, Engine, Event, GroupStart, Outbox, PartJob, Scrub, Settings};
+use kontiki_log::{Identity, Log, Options as LogOptions, ReserveJob, WriteJob};
+use kontiki_raft::{Configuration, GroupId, Incarnation, Index, MemberChange, NodeId, RoleKind};
 use kontiki_transport::{Frame, Received, decode, encode};
-use kontiki_world::{Random, SimDisk};
+use kontiki_world::{Disk, OpenMode, Random, SimDisk};
 
 use ledger::{Content, Ledger};
 
 /// What is going to happen.
+#[allow(clippy::large_enum_variant, reason = "few are under way at a time")]
 enum Happening {
     Frame { from: NodeId, to: NodeId, bytes: Bytes },
     Written { node: NodeId, life: u64, job: WriteJob },
+    Reserved { node: NodeId, life: u64, job: ReserveJob },
+    Part { node: NodeId, life: u64, group: GroupId, job: PartJob },
     Checkpoint { node: NodeId, life: u64, group: GroupId, job: CheckpointJob<Content> },
+    Scrub { node: NodeId, life: u64, job: Scrub },
     Suspect { node: NodeId, peer: NodeId },
+    Connected { node: NodeId, peer: NodeId },
 }
 
 struct Member {
@@ -62,6 +69,16 @@ pub struct Cluster {
     forced: BTreeSet<NodeId>,
     /// Members whose process gets no time.
     asleep: BTreeSet<NodeId>,
+    /// Size of the logs' segments, from the next start on.
+    pub segment_bytes: u64,
+    disks: disks::Disks,
+    links: disks::Links,
+    /// Bytes of entries that were sent to mend others.
+    pub repair_bytes: u64,
+    /// How often a member was mended.
+    pub mends: u64,
+    /// Entries that the log of a member is told to have lost at its next start.
+    losses: BTreeMap<NodeId, Vec<(GroupId, u64, u64)>>,
 }
 
 /// Collects a turn's work with random delays.
@@ -72,6 +89,11 @@ struct SimOutbox<'a> {
     random: &'a mut Random,
     out: Vec<(Duration, Happening)>,
     snapshots: u64,
+    /// How much slower the disk is than others.
+    slower: u32,
+    repair_bytes: u64,
+    /// Groups about which this member sent messages of a core in this turn.
+    spoke: BTreeSet<GroupId>,
 }
 
 impl SimOutbox<'_> {
@@ -85,6 +107,13 @@ impl Outbox<Ledger> for SimOutbox<'_> {
         let at = self.after(50, 2_000);
         for frame in frames {
             self.snapshots += u64::from(matches!(frame, Frame::SnapshotChunk { sequence: 0, .. }));
+            match &frame {
+                Frame::Repaired { payloads, .. } => {
+                    self.repair_bytes += payloads.iter().map(|payload| payload.len() as u64).sum::<u64>();
+                }
+                Frame::Raft { group, .. } => drop(self.spoke.insert(*group)),
+                _ => {}
+            }
             let mut bytes = BytesMut::new();
             encode(&frame, &mut bytes);
             self.out.push((at, Happening::Frame { from: self.from, to, bytes: bytes.freeze() }));
@@ -92,13 +121,29 @@ impl Outbox<Ledger> for SimOutbox<'_> {
     }
 
     fn write(&mut self, job: WriteJob) {
-        let at = self.after(100, 5_000);
+        let at = self.now + (self.after(100, 5_000) - self.now) * self.slower;
         self.out.push((at, Happening::Written { node: self.from, life: self.life, job }));
+    }
+
+    fn reserve(&mut self, job: ReserveJob) {
+        let at = self.after(100, 1_000);
+        self.out.push((at, Happening::Reserved { node: self.from, life: self.life, job }));
+    }
+
+    fn receive(&mut self, group: GroupId, job: PartJob) {
+        // Always as long: parts are written in order.
+        let at = self.now + Duration::from_micros(300);
+        self.out.push((at, Happening::Part { node: self.from, life: self.life, group, job }));
     }
 
     fn checkpoint(&mut self, group: GroupId, job: CheckpointJob<Content>) {
         let at = self.after(5_000, 50_000);
         self.out.push((at, Happening::Checkpoint { node: self.from, life: self.life, group, job }));
+    }
+
+    fn scrub(&mut self, job: Scrub) {
+        let at = self.after(1_000, 20_000);
+        self.out.push((at, Happening::Scrub { node: self.from, life: self.life, job }));
     }
 }
 
@@ -123,6 +168,12 @@ impl Cluster {
             wipes: BTreeMap::new(),
             forced: BTreeSet::new(),
             asleep: BTreeSet::new(),
+            segment_bytes: 256 << 10,
+            disks: disks::Disks::default(),
+            links: disks::Links::default(),
+            repair_bytes: 0,
+            mends: 0,
+            losses: BTreeMap::new(),
         };
         for id in (1..=size).map(NodeId) {
             let disk = SimDisk::new(seed ^ id.0 << 32);
@@ -214,10 +265,18 @@ impl Cluster {
         member.life += 1;
         member.inbox.clear();
         let disk: Arc<dyn kontiki_world::Disk> = Arc::new(member.disk.clone());
-        let options =
-            LogOptions { segment_bytes: 256 << 10, cache_bytes: 64 << 10, salt: Some(7), ..LogOptions::default() };
+        let options = LogOptions {
+            segment_bytes: self.segment_bytes,
+            cache_bytes: 64 << 10,
+            salt: Some(7),
+            ..LogOptions::default()
+        };
         let identity = Identity { cluster_id: 1, member_id: id.0 };
-        let (log, mut recovered) = Log::open(disk.clone(), Path::new("/wal"), identity, options).unwrap();
+        let (mut log, mut recovered) = Log::open(disk.clone(), Path::new("/wal"), identity, options).unwrap();
+        for (group, first, last) in self.losses.remove(&id).unwrap_or_default() {
+            log.lose(group, Index(first), Index(last));
+            recovered.insert(group, log.recovered(group).unwrap());
+        }
         let mut engine = Engine::new(id, log, self.settings, self.now);
         for group in &self.groups {
             let machine = Ledger::open(disk.clone(), &Path::new("/state").join(group.0.to_string()));
@@ -240,10 +299,12 @@ impl Cluster {
             .happenings
             .iter()
             .filter(|(_, what)| match what {
-                Happening::Written { node, life: of, .. } | Happening::Checkpoint { node, life: of, .. } => {
-                    *node == id && *of == life
-                }
-                Happening::Frame { .. } | Happening::Suspect { .. } => false,
+                Happening::Written { node, life: of, .. }
+                | Happening::Reserved { node, life: of, .. }
+                | Happening::Part { node, life: of, .. }
+                | Happening::Checkpoint { node, life: of, .. }
+                | Happening::Scrub { node, life: of, .. } => *node == id && *of == life,
+                Happening::Frame { .. } | Happening::Suspect { .. } | Happening::Connected { .. } => false,
             })
             .map(|(key, _)| *key)
             .collect();
@@ -274,11 +335,22 @@ impl Cluster {
 
     /// Proposes a new command at a member; its number.
     pub fn propose(&mut self, at: NodeId, group: GroupId) -> u64 {
+        let filling = 40 + self.random.below(200) as usize;
+        self.propose_filled(at, group, filling)
+    }
+
+    /// Proposes a new command that counts as one that frees space.
+    pub fn propose_deletion(&mut self, at: NodeId, group: GroupId) -> u64 {
+        self.propose_filled(at, group, 0)
+    }
+
+    /// Proposes a new command of about this size.
+    pub fn propose_filled(&mut self, at: NodeId, group: GroupId, filling: usize) -> u64 {
         self.next_command += 1;
         let mut payload = BytesMut::new();
         payload.put_u8(COMMAND);
         payload.put_u64_le(self.next_command);
-        payload.put_bytes(b'.', 40 + self.random.below(200) as usize);
+        payload.put_bytes(b'.', filling);
         let event = Event::Propose { group, payload: payload.freeze() };
         self.members.get_mut(&at).unwrap().inbox.push(event);
         self.next_command
@@ -325,6 +397,7 @@ impl Cluster {
             match entry.remove() {
                 Happening::Frame { from, to, bytes } => {
                     let lost = self.cut.contains(&(from, to)) || self.random.one_in(self.loss);
+                    let lost = lost || self.meddle(from, to, &bytes);
                     let member = self.members.get_mut(&to).unwrap();
                     if !lost && member.engine.is_some() {
                         let frame = decode(bytes).unwrap();
@@ -334,16 +407,38 @@ impl Cluster {
                 Happening::Suspect { node, peer } => {
                     self.members.get_mut(&node).unwrap().inbox.push(Event::Received(vec![Received::Suspect(peer)]));
                 }
+                Happening::Connected { node, peer } => self.connect(node, peer),
+                Happening::Written { node, life, job } if self.disks.hangs(node) => {
+                    self.disks.hold(node, Happening::Written { node, life, job });
+                }
                 Happening::Written { node, life, job } => {
                     let member = self.members.get_mut(&node).unwrap();
                     if member.life == life && member.engine.is_some() {
                         member.inbox.push(Event::LogWritten(job.run()));
                     }
                 }
+                Happening::Reserved { node, life, job } => {
+                    let member = self.members.get_mut(&node).unwrap();
+                    if member.life == life && member.engine.is_some() {
+                        member.inbox.push(Event::LogReserved(job.run()));
+                    }
+                }
+                Happening::Part { node, life, group, job } => {
+                    let member = self.members.get_mut(&node).unwrap();
+                    if member.life == life && member.engine.is_some() {
+                        member.inbox.push(Event::PartWritten(group, job.run()));
+                    }
+                }
                 Happening::Checkpoint { node, life, group, job } => {
                     let member = self.members.get_mut(&node).unwrap();
                     if member.life == life && member.engine.is_some() {
                         member.inbox.push(Event::CheckpointDone(group, job()));
+                    }
+                }
+                Happening::Scrub { node, life, job } => {
+                    let member = self.members.get_mut(&node).unwrap();
+                    if member.life == life && member.engine.is_some() {
+                        member.inbox.push(Event::Scrubbed(job.run(), Duration::from_micros(100)));
                     }
                 }
             }
@@ -361,11 +456,20 @@ impl Cluster {
             if self.asleep.contains(id) || (!due && member.inbox.is_empty() && !member.more) {
                 continue;
             }
-            let (now, life) = (self.now, member.life);
+            let (now, life, slower) = (self.now, member.life, self.disks.slower(*id));
+            let (given, spoke) = (Vec::new(), BTreeSet::new());
+            let random = &mut self.random;
             let mut outbox =
-                SimOutbox { from: *id, life, now, random: &mut self.random, out: Vec::new(), snapshots: 0 };
+                SimOutbox { from: *id, life, now, random, out: given, snapshots: 0, slower, repair_bytes: 0, spoke };
+            let mending: Vec<GroupId> = self.groups.iter().copied().filter(|group| engine.is_mending(*group)).collect();
             member.more = engine.turn(self.now, std::mem::take(&mut member.inbox), &mut outbox).unwrap();
+            self.mends += mending.iter().filter(|group| !engine.is_mending(**group)).count() as u64;
+            for group in mending.into_iter().filter(|group| engine.is_mending(*group)) {
+                assert!(!outbox.spoke.contains(&group), "{id} takes part in {group} although it is damaged");
+                assert!(engine.node(group).is_none(), "{id} has a core in {group} although it is damaged");
+            }
             self.snapshots_sent += outbox.snapshots;
+            self.repair_bytes += outbox.repair_bytes;
             out.append(&mut outbox.out);
         }
         for (at, what) in out {
@@ -427,7 +531,7 @@ impl Cluster {
         for group in &self.groups {
             for id in self.ids() {
                 let engine = self.engine(id).unwrap();
-                eprintln!("{group} {id}: {:?}", engine.node(*group).unwrap().status());
+                eprintln!("{group} {id}: {:?}", engine.node(*group).map(kontiki_raft::Node::status));
             }
         }
         panic!("no agreement within a minute after all faults ended");
