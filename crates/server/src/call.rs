@@ -15,7 +15,7 @@ use crate::dispatch::{self, Binary};
 use crate::front::{Front, Terms};
 use crate::grpc::{self, AnswerStream, MessageReader, Metadata};
 use crate::methods::{Kind, Method, MethodInfo};
-use crate::services::{election, health, lease_keep_alive, maintenance, range_stream, watch};
+use crate::services::{election, health, lease_keep_alive, range_stream, snapshot, watch};
 use crate::{metrics, web};
 
 /// Serves the request. Unary calls stay small; what is rare or lives long is boxed.
@@ -156,7 +156,7 @@ async fn stream(
         Method::LeaseKeepAlive => lease_keep_alive::serve(front, counters, requests, answers).await,
         Method::RangeStream => range_stream::serve(front, counters, requests, answers).await,
         Method::HealthWatch => health::serve(counters, requests, answers).await,
-        Method::Snapshot => return Err(maintenance::snapshot_unsupported()),
+        Method::Snapshot => snapshot::serve(front, counters, requests, answers).await,
         Method::Observe => election::observe(front, counters, requests, answers).await,
         _ => unreachable!("{method:?} is unary"),
     };

@@ -74,7 +74,7 @@ async fn rare<C: Codec>(front: &Arc<Front>, method: Method, body: Bytes) -> Resu
         }
         Method::Status => C::encode(&maintenance::status(front)),
         Method::Alarm => C::encode(&maintenance::alarm(front, C::decode(body)?).await?),
-        Method::Defragment => C::encode(&maintenance::defragment()),
+        Method::Defragment => C::encode(&maintenance::defragment(front)),
         Method::Hash => C::encode(&maintenance::hash(front).await?),
         Method::HashKv => C::encode(&maintenance::hash_kv(front, C::decode(body)?).await?),
         Method::MoveLeader => C::encode(&maintenance::move_leader(front, C::decode(body)?).await?),

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use kontiki_api::rpc::ResponseHeader;
+use kontiki_kv::Failure;
 use kontiki_store::{Leadership, Store};
 use tokio::sync::watch;
 use tonic::Status;
 
+use crate::errors;
 use crate::grpc::Metadata;
 use crate::methods::Kind;
 use crate::metrics::Metrics;
@@ -56,6 +58,14 @@ impl Settings {
 }
 
 impl Front {
+    /// A read of the state failed. Where that shows damage, the member is mended.
+    pub(crate) fn read_failed(&self, failure: Failure) -> Status {
+        if let Failure::Storage(error) = &failure {
+            self.store.read_failed(error);
+        }
+        errors::read(failure)
+    }
+
     pub(crate) fn new(store: Store, settings: Settings, metrics: Metrics, stopping: watch::Receiver<bool>) -> Front {
         let status = store.status();
         let leadership = store.leadership();

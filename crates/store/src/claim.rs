@@ -5,14 +5,14 @@
 //! `member/started` says so, and from then on the member does not start without its log: it could vote twice.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kontiki_kv::{Kv, Options as KvOptions};
 use kontiki_log::{Identity as LogIdentity, Log, Options as LogOptions};
 use kontiki_raft::Incarnation;
-use kontiki_world::{DirectoryLock, Disk, OpenMode, entropy};
+use kontiki_world::{DirectoryLock, Disk, OpenMode, Place, Tightened, entropy, make_private};
 
 use crate::error::{StartError, StoreError};
 use crate::identity::Identity;
@@ -35,19 +35,50 @@ pub(crate) struct Places {
 
 impl Places {
     pub(crate) fn of(options: &Options) -> Places {
-        let member = options.data_dir.join("member");
+        Places::at(options.data_dir.join("member"), options.wal_dir.clone())
+    }
+
+    /// The places below a member's directory, with the log elsewhere if wished.
+    pub(crate) fn at(member: PathBuf, wal_dir: Option<PathBuf>) -> Places {
         Places {
             identity: member.join("identity"),
             started: member.join("started"),
             state: member.join("state"),
-            log: options.wal_dir.clone().unwrap_or_else(|| member.join("wal")),
+            log: wal_dir.unwrap_or_else(|| member.join("wal")),
             member,
         }
     }
+
+    /// Refuses directories and files that somebody else could have changed, and closes to others what they could read.
+    pub(crate) fn make_private(&self, data_dir: &Path) -> Result<(), StartError> {
+        let ours = [&self.member, &self.log, &self.state].map(|dir| Place { dir, with_files: true });
+        let places = [&[Place { dir: data_dir, with_files: false }], &ours[..]].concat();
+        for Tightened { path, before, after } in make_private(&places)? {
+            tracing::warn!(
+                path = %path.display(),
+                before = format_args!("{before:04o}"),
+                after = format_args!("{after:04o}"),
+                "others could read this; their right is taken away"
+            );
+        }
+        Ok(())
+    }
 }
+
+/// Where a member is put together out of a snapshot, beside the place that it takes when it is whole.
+pub(crate) const UNFINISHED: &str = "member.restoring";
 
 /// The identity of a member that starts for the first time.
 pub(crate) fn first(options: &Options) -> Result<Identity, StartError> {
+    let unfinished = options.data_dir.join(UNFINISHED);
+    if unfinished.symlink_metadata().is_ok() {
+        return Err(StartError::Configuration(format!(
+            "a snapshot was being restored into {} and that did not end: remove {} and restore it again, so that this member \
+             does not start without what it was meant to hold",
+            options.data_dir.display(),
+            unfinished.display()
+        )));
+    }
     if options.new_cluster {
         return Identity::of(options, Incarnation(entropy().max(1)));
     }

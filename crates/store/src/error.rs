@@ -10,6 +10,9 @@ pub enum StartError {
     /// The flags contradict each other or what is on disk.
     #[error("{0}")]
     Configuration(String),
+    /// Others have, or could have had, their hands in the data directory.
+    #[error("data directory: {0}")]
+    Unsafe(#[from] kontiki_world::Unsafe),
     /// Another process uses the data directory.
     #[error(
         "data directory {dir} is in use{holder}: stop that process first, or give this member a data directory of its own \
@@ -58,7 +61,7 @@ pub enum StartError {
     #[error(
         "the log of this member is missing: {dir} says that it has taken part in its cluster, but {log} holds no log; put \
          the log back, or correct --wal-dir. Without it this member must not come back, because it could vote twice; \
-         replacing a member needs membership changes, which this version does not have yet"
+         remove it from the cluster and add it anew with an empty data directory"
     )]
     LogMissing {
         /// The member's directory.

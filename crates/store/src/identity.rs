@@ -16,6 +16,8 @@ use crate::error::StartError;
 use crate::options::{InitialMember, Options};
 
 const FORMAT: &str = "kontiki-identity 2";
+/// The number in it.
+const FORMAT_NUMBER: u32 = 2;
 
 /// A member's identity and its cluster's first members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +79,11 @@ impl Identity {
         Identity::founded(&options.name, &options.initial_cluster, &options.initial_cluster_token, incarnation)
     }
 
-    fn founded(
+    /// What a cluster's first members, their names and peer URLs, and its token make of the member called `own`.
+    ///
+    /// # Errors
+    /// Where the list does not name this member, or names one twice.
+    pub(crate) fn founded(
         own: &str,
         initial: &[InitialMember],
         token: &str,
@@ -143,9 +149,19 @@ impl Identity {
         let first = text.lines().next().unwrap_or_default();
         if first != FORMAT {
             return Err(match first.strip_prefix("kontiki-identity ") {
-                Some(version) => format!(
-                    "the data directory has format {version}, this binary knows 2: start it with the version that wrote it"
-                ),
+                Some(version) => match version.parse::<u32>() {
+                    Ok(older) if older < FORMAT_NUMBER => format!(
+                        "the data directory has format {older}, of an older version; this one reads {FORMAT_NUMBER} and \
+                         converts nothing: start it with the version that wrote it"
+                    ),
+                    Ok(newer) => format!(
+                        "the data directory has format {newer}, of a newer version; this one reads {FORMAT_NUMBER}: start \
+                         it with the version that wrote it, or a later one"
+                    ),
+                    Err(_) => {
+                        "the identity file is damaged (its first line has no number); restore it from a backup".into()
+                    }
+                },
                 None => "this is not a Kontiki data directory's identity file; use another --data-dir".to_owned(),
             });
         }
@@ -269,6 +285,14 @@ fn checksum(body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn older_and_newer_formats_are_told_apart() {
+        for (number, word) in [("1", "older version"), ("3", "newer version"), ("x", "is damaged")] {
+            let error = Identity::parse(&format!("kontiki-identity {number}\nname m0\nsha1 0\n")).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+    }
 
     #[test]
     fn a_line_of_a_later_version_is_told_from_damage() {

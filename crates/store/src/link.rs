@@ -1,16 +1,17 @@
 //! What the handle (any task) and the state machine (the engine's turn) share: who waits for what.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kontiki_kv::{Reader, Reply};
+use kontiki_kv::{Reader, Reply, SnapshotSource};
 use kontiki_raft::{Configuration, ReadId};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::error::{StopReason, StoreError};
+use crate::saves::SAVES_MAX;
 use crate::status::{Counters, Leadership};
 use crate::watch::Hub;
 
@@ -50,6 +51,10 @@ pub struct Link {
     proposals: Mutex<HashMap<u64, Waiter<Result<Applied, StoreError>>>>,
     reads: Mutex<WaitingReads>,
     calls: Mutex<HashMap<u64, Waiter<Option<Bytes>>>>,
+    /// Who has asked for a snapshot to save; none once the engine has stopped.
+    saves: Mutex<Option<Vec<oneshot::Sender<SnapshotSource>>>>,
+    /// Bounds the snapshots that are being saved.
+    pub saves_allowed: Arc<Semaphore>,
     reader: RwLock<Reader>,
     next_token: AtomicU64,
     /// Bytes of the proposals that wait.
@@ -59,6 +64,8 @@ pub struct Link {
     pub configuration: watch::Sender<Arc<Configuration>>,
     /// Why the member has to stop, once it has to.
     pub stop_reason: watch::Sender<Option<StopReason>>,
+    /// The state file is to be made as small as what is in it.
+    pub shrink_wanted: AtomicBool,
     pub hub: Hub,
     pub counters: Counters,
 }
@@ -76,12 +83,15 @@ impl Link {
             proposals: Mutex::default(),
             reads: Mutex::default(),
             calls: Mutex::default(),
+            saves: Mutex::new(Some(Vec::new())),
+            saves_allowed: Arc::new(Semaphore::new(SAVES_MAX)),
             reader: RwLock::new(reader),
             next_token: AtomicU64::new(first_token),
             pending_bytes: AtomicU64::new(0),
             leadership: watch::Sender::new(Leadership::default()),
             configuration: watch::Sender::new(configuration),
             stop_reason: watch::Sender::new(None),
+            shrink_wanted: AtomicBool::new(false),
             hub,
             counters: Counters::default(),
         }
@@ -168,6 +178,18 @@ impl Link {
         }
     }
 
+    /// Waits for a snapshot to save.
+    pub fn expect_save(&self, sender: oneshot::Sender<SnapshotSource>) {
+        if let Some(saves) = &mut *lock(&self.saves) {
+            saves.push(sender);
+        }
+    }
+
+    /// Who has asked for one since the last time.
+    pub fn take_saves(&self) -> Vec<oneshot::Sender<SnapshotSource>> {
+        lock(&self.saves).as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// Waits for the leader's answer.
     pub fn expect_call(&self, token: u64, waiter: Waiter<Option<Bytes>>) {
         lock(&self.calls).insert(token, waiter);
@@ -210,5 +232,6 @@ impl Link {
         }
         *lock(&self.reads) = WaitingReads { stopped: true, ..WaitingReads::default() };
         lock(&self.calls).clear();
+        *lock(&self.saves) = None;
     }
 }

@@ -1,32 +1,43 @@
 //! The replicated state machine: kv's rules under the engine, with those who wait for results and the leases' clock.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kontiki_engine::{
-    COMMAND, ChangeOutcome, CheckpointJob, Committed, MachineError, Progress, SnapshotSource, StateMachine,
-    decode_configuration, encode_configuration,
+    COMMAND, ChangeOutcome, CheckpointJob, Committed, EngineError, MachineError, Mend, NotTaken, Progress, ReceiveJob,
+    ScrubStateJob, ScrubbedState, SnapshotSource, StateMachine, decode_configuration, encode_configuration,
 };
-use kontiki_kv::{CheckpointDone, Command, Kv, KvError, Options as KvOptions, Outcome, Reply, Retired, SnapshotSink};
+use kontiki_kv::{
+    CheckpointDone, Command, Kv, KvError, OperationError, Options as KvOptions, Outcome, Reply, Retired, Scrub,
+};
 use kontiki_raft::{
     Configuration, Exclusion, Index, Leadership as RaftLeadership, LogPosition, ReadId, RoleKind, SnapshotMeta, Term,
 };
+use kontiki_world::entropy;
 
 use crate::calls::{Call, LeaseAnswer};
 use crate::error::{StopReason, StoreError};
 use crate::lease_clock::LeaseClock;
 use crate::link::{Applied, Link};
+use crate::receiving::Receiving;
+use crate::saves::Saves;
+use crate::shrinking::{self, StateLives};
+use crate::space::takes_space;
 use crate::state_file::StateDir;
+use crate::states::States;
 use crate::status::{Counters, Leadership};
 
 /// The one group of an etcd store.
 pub const GROUP: kontiki_raft::GroupId = kontiki_raft::GroupId(1);
 
 /// Bytes in front of a command in an entry: the engine's tag, the member that waits for it, its token.
-const HEADER_BYTES: usize = 17;
+pub(crate) const HEADER_BYTES: usize = 17;
+
+/// Bytes of the state file that one part of the scrub reads, about.
+const SCRUB_BYTES: u64 = 1 << 20;
 
 /// How often those who wait are looked through for some that wait too long, and leases for some that are over.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -61,20 +72,33 @@ pub struct StoreMachine {
     options: MachineOptions,
     kv: Kv,
     checkpointed: SnapshotMeta,
-    receiving: Option<SnapshotSink>,
+    receiving: Receiving,
+    /// Clients that wait for a checkpoint to save.
+    saves: Saves,
     link: Arc<Link>,
     clock: LeaseClock,
+    states: States,
     /// The time of the last tick: apply has no other.
     now: Duration,
     swept: Duration,
     leading: bool,
+    /// The state was found damaged, and no checkpoint of another is there yet.
+    lost: bool,
+    /// Reads the state file through. Of another file once the state is replaced.
+    scrub: Arc<Mutex<Scrub>>,
+    lives: StateLives,
+    /// The revision that readers and watches had reached when the state was lost. They keep what they have until the new state
+    /// is as far.
+    shown: Option<i64>,
 }
 
 /// What a checkpoint stands for, and kv's part of it.
 #[derive(Debug)]
 pub struct Done {
-    meta: SnapshotMeta,
-    kv: CheckpointDone,
+    pub meta: SnapshotMeta,
+    pub kv: CheckpointDone,
+    /// It is in another file than the one before.
+    pub rewritten: bool,
 }
 
 fn meta_of(kv: &Kv) -> Result<SnapshotMeta, MachineError> {
@@ -90,8 +114,13 @@ fn meta_of(kv: &Kv) -> Result<SnapshotMeta, MachineError> {
     Ok(SnapshotMeta { position, configuration: Arc::new(configuration) })
 }
 
-fn failure(reason: impl std::fmt::Display) -> MachineError {
-    MachineError { group: GROUP.0, reason: reason.to_string() }
+pub fn failure(reason: impl std::fmt::Display) -> MachineError {
+    MachineError { group: GROUP.0, reason: reason.to_string(), damaged: false }
+}
+
+/// The state file failed, or is damaged.
+pub fn kv_failure(error: KvError) -> MachineError {
+    MachineError { damaged: error.is_damage(), ..failure(error) }
 }
 
 impl std::fmt::Debug for StoreMachine {
@@ -101,12 +130,13 @@ impl std::fmt::Debug for StoreMachine {
 }
 
 impl StoreMachine {
-    /// The machine over an opened kv.
+    /// The machine over an opened kv. `lost` says that it is empty because the last life's state could not be read.
     ///
     /// # Errors
     /// Where the checkpoint's membership is malformed.
-    pub fn new(options: MachineOptions, kv: Kv, link: Arc<Link>) -> Result<StoreMachine, MachineError> {
+    pub fn new(options: MachineOptions, kv: Kv, link: Arc<Link>, lost: bool) -> Result<StoreMachine, MachineError> {
         let checkpointed = meta_of(&kv)?;
+        let scrub = Arc::new(Mutex::new(kv.scrub()));
         if !checkpointed.configuration.voters.is_empty() {
             link.configuration.send_replace(checkpointed.configuration.clone());
         }
@@ -114,13 +144,30 @@ impl StoreMachine {
             options,
             kv,
             checkpointed,
-            receiving: None,
+            receiving: Receiving::default(),
+            saves: Saves::default(),
             link,
             clock: LeaseClock::default(),
+            states: States::default(),
             now: Duration::ZERO,
             swept: Duration::ZERO,
             leading: false,
+            lost,
+            scrub,
+            lives: StateLives::default(),
+            shown: None,
         })
+    }
+
+    /// The new state is as far as the lost one was: readers and watches go over to it. True where there is none to wait for.
+    fn catches_up(&mut self) -> bool {
+        if self.shown.is_some_and(|shown| self.kv.revision() < shown) {
+            return false;
+        }
+        if self.shown.take().is_some() {
+            self.link.replace_reader(self.kv.reader());
+        }
+        true
     }
 
     /// The leases' clock and the counters follow what was applied.
@@ -170,10 +217,18 @@ impl StateMachine for StoreMachine {
             let command = Command::decode(&bytes).map_err(|error| {
                 failure(format_args!("entry {}: {error}; was it written by a newer version?", entry.index))
             })?;
-            let outcome = batch.apply(entry.index.0, entry.term.0, &command).map_err(failure)?;
+            let outcome = batch.apply(entry.index.0, entry.term.0, &command).map_err(kv_failure)?;
             done.push((member, token, entry.term.0, command, outcome));
+            if States::marks_behind(entry.index.0) {
+                drop(batch);
+                self.states.mark(&self.kv);
+                batch = self.kv.batch();
+            }
         }
         drop(batch);
+        self.states.mark(&self.kv);
+        let shown = self.shown.unwrap_or(i64::MIN);
+        self.catches_up();
         if let Some(configuration) = configuration {
             self.link.configuration.send_replace(configuration);
         }
@@ -181,7 +236,9 @@ impl StateMachine for StoreMachine {
         let mut answers = Vec::with_capacity(done.len());
         for (member, token, term, command, mut outcome) in done {
             self.follow_up(&command, &outcome);
-            self.link.hub.publish(outcome.revision, std::mem::take(&mut outcome.events));
+            if outcome.revision > shown {
+                self.link.hub.publish(outcome.revision, std::mem::take(&mut outcome.events));
+            }
             if member == self.options.member_id {
                 let revision = outcome.revision;
                 let answer = outcome.result.map(|reply| Applied { reply, revision, term }).map_err(StoreError::from);
@@ -194,24 +251,73 @@ impl StateMachine for StoreMachine {
     }
 
     fn unsaved_bytes(&self) -> u64 {
+        if self.saves.wants_checkpoint() || self.link.shrink_wanted.load(Relaxed) {
+            return u64::MAX; // at once
+        }
         self.kv.memory_bytes() as u64
     }
 
     fn begin_checkpoint(&mut self, at: LogPosition, configuration: &Arc<Configuration>) -> Option<CheckpointJob<Done>> {
         let mut opaque = BytesMut::new();
         encode_configuration(configuration, &mut opaque);
-        let checkpoint = self.kv.begin_checkpoint(opaque.freeze())?;
         let meta = SnapshotMeta { position: at, configuration: Arc::clone(configuration) };
+        if self.link.shrink_wanted.swap(false, Relaxed) {
+            return shrinking::begin(&mut self.kv, &self.options.state, &self.lives, meta, opaque.freeze());
+        }
+        let checkpoint = self.kv.begin_checkpoint(opaque.freeze())?;
         Some(Box::new(move || match checkpoint.run() {
-            Ok(kv) => Ok(Done { meta, kv }),
-            Err(error) => Err(failure(error)),
+            Ok(kv) => Ok(Done { meta, kv, rewritten: false }),
+            Err(error) => Err(kv_failure(error)),
         }))
     }
 
     fn finish_checkpoint(&mut self, done: Done) -> Result<(), MachineError> {
         (self.options.discard)(self.kv.finish_checkpoint(done.kv));
         self.checkpointed = done.meta;
+        self.lost = false;
+        if done.rewritten {
+            self.scrub = Arc::new(Mutex::new(self.kv.scrub()));
+            tracing::info!(file_bytes = self.kv.reader().file_bytes(), "the state file was rewritten");
+        }
+        self.saves.serve(&self.link, &self.kv);
         Ok(())
+    }
+
+    fn state_lost(&self) -> bool {
+        self.lost
+    }
+
+    fn lose_state(&mut self) -> Result<(), MachineError> {
+        let path = self.options.state.current();
+        tracing::warn!(path = %path.display(), "the state is damaged; it is set aside and made anew from the log or another member");
+        self.receiving = Receiving::default();
+        let shown = self.shown.unwrap_or_else(|| self.kv.revision());
+        self.lives.replace(|| self.options.state.set_aside()).map_err(failure)?;
+        let file = self.options.state.open_current().map_err(failure)?;
+        self.kv = Kv::open(file, KvOptions { salt: entropy(), ..self.options.kv }).map_err(failure)?;
+        self.states.replaced(&self.kv);
+        self.checkpointed = meta_of(&self.kv)?;
+        (self.lost, self.shown) = (true, Some(shown));
+        self.scrub = Arc::new(Mutex::new(self.kv.scrub()));
+        Ok(())
+    }
+
+    fn scrub_job(&mut self) -> Option<ScrubStateJob> {
+        let scrub = Arc::clone(&self.scrub);
+        let total = self.kv.reader().size().0;
+        Some(Box::new(move || {
+            let mut scrub = scrub.lock().unwrap_or_else(PoisonError::into_inner);
+            let scrubbed = scrub.next(SCRUB_BYTES).map_err(kv_failure)?;
+            Ok(ScrubbedState { bytes: scrubbed.bytes, total })
+        }))
+    }
+
+    fn mended(&mut self, _mend: Mend) {
+        Counters::add(&self.link.counters.mended, 1);
+    }
+
+    fn stopped(&mut self, reason: &EngineError) {
+        self.link.fail(StopReason::Engine(reason.to_string()));
     }
 
     fn snapshot(&mut self) -> Result<(SnapshotMeta, Box<dyn SnapshotSource>), MachineError> {
@@ -220,41 +326,29 @@ impl StateMachine for StoreMachine {
         Ok((self.checkpointed.clone(), Box::new(Rows(source))))
     }
 
-    fn receive_begin(&mut self, _meta: &SnapshotMeta) -> Result<(), MachineError> {
-        self.receiving = None;
-        let file = self.options.state.create_incoming().map_err(failure)?;
-        self.receiving = Some(SnapshotSink::create(file).map_err(failure)?);
-        Ok(())
+    fn receive_begin(&mut self, _meta: &SnapshotMeta) -> Result<bool, MachineError> {
+        self.receiving = Receiving::begin(&self.options.state);
+        Ok(true)
     }
 
     fn receive_rows(&mut self, rows: &Bytes) -> Result<bool, MachineError> {
-        let Some(sink) = &mut self.receiving else { return Ok(false) };
-        match sink.write(rows) {
-            Ok(()) => Ok(true),
-            Err(error @ KvError::Snapshot { .. }) => {
-                tracing::warn!(%error, "gave up a snapshot that came damaged");
-                self.receiving = None;
-                Ok(false)
-            }
-            Err(error) => Err(failure(error)),
-        }
+        self.receiving.take(rows, false).map_err(failure)
     }
 
     fn receive_end(&mut self) -> Result<bool, MachineError> {
-        let Some(sink) = self.receiving.take() else { return Ok(false) };
-        match sink.finish() {
-            Ok(()) => Ok(true),
-            Err(error @ KvError::Snapshot { .. }) => {
-                tracing::warn!(%error, "gave up a snapshot that came damaged");
-                Ok(false)
-            }
-            Err(error) => Err(failure(error)),
-        }
+        self.receiving.take(&Bytes::new(), true).map_err(failure)
+    }
+
+    fn receive_job(&mut self, rows: &Bytes, last: bool) -> Option<ReceiveJob> {
+        let (receiving, rows) = (self.receiving.clone(), rows.clone());
+        Some(Box::new(move || receiving.take(&rows, last).map_err(failure)))
     }
 
     fn install(&mut self, meta: &SnapshotMeta) -> Result<(), MachineError> {
-        let file = self.options.state.install_incoming().map_err(failure)?;
-        self.kv = Kv::open(file, self.options.kv).map_err(failure)?;
+        let file = self.lives.replace(|| self.options.state.install_incoming()).map_err(failure)?;
+        self.kv = Kv::open(file, self.options.kv).map_err(kv_failure)?;
+        self.lost = false;
+        self.scrub = Arc::new(Mutex::new(self.kv.scrub()));
         self.checkpointed = meta_of(&self.kv)?;
         if self.checkpointed.position != meta.position {
             return Err(failure(format_args!(
@@ -262,9 +356,12 @@ impl StateMachine for StoreMachine {
                 meta.position, self.checkpointed.position
             )));
         }
+        self.states.replaced(&self.kv);
         self.link.configuration.send_replace(meta.configuration.clone());
-        self.link.replace_reader(self.kv.reader());
-        self.link.hub.jump(self.kv.revision());
+        if self.catches_up() {
+            self.link.replace_reader(self.kv.reader());
+            self.link.hub.jump(self.kv.revision());
+        }
         Counters::add(&self.link.counters.snapshots_installed, 1);
         Ok(())
     }
@@ -272,10 +369,13 @@ impl StateMachine for StoreMachine {
     fn leadership(&mut self, now: Duration, leadership: RaftLeadership) -> Result<(), MachineError> {
         let leads = leadership.role == RoleKind::Leader;
         if leads && !self.leading {
-            let leases = self.kv.reader().leases().map_err(failure)?;
+            let leases = self.kv.reader().leases().map_err(kv_failure)?;
             self.clock.lead(now, self.options.election_timeout, leases);
         } else if !leads {
             self.clock.follow();
+        }
+        if leads != self.leading {
+            self.states.leadership_changed();
         }
         self.leading = leads;
         let next =
@@ -303,18 +403,39 @@ impl StateMachine for StoreMachine {
         self.link.return_reads(id);
     }
 
-    fn refused(&mut self, payload: Bytes) {
+    fn refused(&mut self, payload: Bytes, why: NotTaken) {
+        let answer = match why {
+            NotTaken::TooMuch => StoreError::TooManyRequests,
+            NotTaken::NoSpace => StoreError::Operation(OperationError::NoSpace),
+        };
         let mut header = &payload[1.min(payload.len())..];
         if let (Ok(member), Ok(token)) = (header.try_get_u64_le(), header.try_get_u64_le())
             && member == self.options.member_id
         {
             self.link.counters.proposals_failed.fetch_add(1, Relaxed);
-            self.link.answer_proposals(std::iter::once((token, Err(StoreError::TooManyRequests))));
+            self.link.answer_proposals(std::iter::once((token, Err(answer))));
         }
     }
 
     fn accepts(&self, command: &Bytes) -> bool {
         command.len() >= HEADER_BYTES - 1 && Command::decode(&command.slice(HEADER_BYTES - 1..)).is_ok()
+    }
+
+    fn takes_space(&self, command: &Bytes) -> bool {
+        command.len() >= HEADER_BYTES - 1
+            && Command::decode(&command.slice(HEADER_BYTES - 1..)).is_ok_and(|command| takes_space(&command))
+    }
+
+    fn is_low_on_space(&self) -> bool {
+        self.options.state.full()
+    }
+
+    fn question(&mut self, now: Duration) -> Option<(u64, Bytes)> {
+        if self.leading {
+            return None;
+        }
+        let report = self.states.report(now, self.options.member_id)?;
+        Some((self.link.token(), report.encode()))
     }
 
     fn call(&mut self, now: Duration, body: &Bytes) -> Bytes {
@@ -324,6 +445,10 @@ impl StateMachine for StoreMachine {
                 self.clock.renew(now, id)
             }
             Some(Call::TimeToLive(id)) => self.clock.time_to_live(now, id),
+            Some(Call::Report(report)) => {
+                self.states.reported(report);
+                LeaseAnswer { ttl: 0, granted_ttl: 0 }
+            }
             None => LeaseAnswer { ttl: -1, granted_ttl: 0 },
         };
         answer.encode()
@@ -347,6 +472,7 @@ impl StateMachine for StoreMachine {
 
     fn tick(&mut self, now: Duration, leading: bool) -> Vec<Bytes> {
         self.now = now;
+        self.saves.serve(&self.link, &self.kv);
         if now.saturating_sub(self.swept) < SWEEP {
             return Vec::new();
         }
@@ -357,9 +483,10 @@ impl StateMachine for StoreMachine {
         }
         let over = self.clock.expired(now);
         Counters::add(&self.link.counters.leases_expired, over.len() as u64);
-        over.into_iter()
-            .map(|id| payload(self.options.member_id, self.link.token(), &Command::LeaseRevoke { id }.encode()))
-            .collect()
+        let own = self.options.member_id;
+        let revokes = over.into_iter().map(|id| Command::LeaseRevoke { id });
+        let alarms = self.states.compare(now, own, &self.kv, &self.link);
+        revokes.chain(alarms).map(|command| payload(own, self.link.token(), &command.encode())).collect()
     }
 
     fn observe(&mut self, progress: Progress) {
@@ -372,6 +499,9 @@ struct Rows(kontiki_kv::SnapshotSource);
 
 impl SnapshotSource for Rows {
     fn next_rows(&mut self, bytes_max: usize) -> Result<Option<Bytes>, MachineError> {
-        self.0.next_rows(bytes_max).map_err(failure)
+        self.0.next_rows(bytes_max).map_err(kv_failure)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kontiki_engine::{Engine, EngineError, Event, GroupStart, Inbox, Runtime, Settings, Timings};
 use kontiki_kv::{Kv, Options as KvOptions};
-use kontiki_log::{Log, Options as LogOptions};
+use kontiki_log::{Finding, Log, Options as LogOptions};
 use kontiki_raft::{NodeId, Settings as RaftSettings};
 use kontiki_transport::{Identity as PeerIdentity, Options as TransportOptions, Received, Transport};
 use kontiki_world::{Clock, DirectoryLock, Disk, RealClock, RealDisk, entropy};
@@ -19,7 +19,7 @@ use crate::link::Link;
 use crate::machine::{Discard, GROUP, MachineOptions, StoreMachine};
 use crate::options::{Options, QUOTA_BYTES_DEFAULT};
 use crate::state_file::StateDir;
-use crate::store::{Parts, Running, Store};
+use crate::store::{Parts, Running, Store, Waits};
 use crate::watch::Hub;
 
 /// How long to wait for a lock that this very process holds.
@@ -57,6 +57,7 @@ struct Opened {
     engine: Engine<StoreMachine>,
     link: Arc<Link>,
     clock: Arc<dyn Clock>,
+    waits: Waits,
 }
 
 fn open(options: Options, discard: Discard) -> Result<Opened, StartError> {
@@ -66,6 +67,7 @@ fn open(options: Options, discard: Discard) -> Result<Opened, StartError> {
         let path = path.to_owned();
         move |source| StartError::Io { action, path, source }
     };
+    places.make_private(&options.data_dir)?;
     if !disk.exists(&places.identity).map_err(io("look for", &places.identity))? {
         if options.force_new_cluster {
             return Err(nothing_to_force(&options));
@@ -79,6 +81,12 @@ fn open(options: Options, discard: Discard) -> Result<Opened, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::default());
     let log_options = LogOptions::default();
     let (log, mut recovered) = Log::open(disk.clone(), &places.log, claim::log_identity(&identity), log_options)?;
+    for finding in log.findings() {
+        match finding {
+            Finding::Cut { .. } => tracing::info!(%finding, "opening the log"), // what every crash may leave
+            damage => tracing::warn!(finding = %damage, "opening the log"),
+        }
+    }
     if options.force_new_cluster {
         if recovered.is_empty() {
             return Err(nothing_to_force(&options));
@@ -87,6 +95,7 @@ fn open(options: Options, discard: Discard) -> Result<Opened, StartError> {
     }
     let mark = claim::check_log(&disk, &places, recovered.is_empty(), &lock)?;
     let state = StateDir::open(disk, &places.state, lock.clone()).map_err(io("open", &places.state))?;
+    let waits = Waits(state.clone());
     let (machine, link, boot) = open_state(state, &options, &identity, discard)?;
     let mut engine = Engine::new(NodeId(identity.member_id), log, settings(&options), clock.now());
     let start = GroupStart {
@@ -97,10 +106,11 @@ fn open(options: Options, discard: Discard) -> Result<Opened, StartError> {
         force_new_cluster: options.force_new_cluster,
     };
     engine.add_group(start, recovered.remove(&GROUP), machine)?;
-    Ok(Opened { options, identity, boot, lock, mark, engine, link, clock })
+    Ok(Opened { options, identity, boot, lock, mark, engine, link, clock, waits })
 }
 
-fn lock(data_dir: &Path, member_dir: &Path) -> Result<DirectoryLock, StartError> {
+/// Takes the lock of a member's directory.
+pub(crate) fn lock(data_dir: &Path, member_dir: &Path) -> Result<DirectoryLock, StartError> {
     // A store of this very process that has just stopped holds the lock until its last reader is gone.
     let own = |dir: &Path| DirectoryLock::holder(dir) == Some(std::process::id());
     let mut attempt = DirectoryLock::acquire(member_dir);
@@ -127,8 +137,18 @@ fn open_state(
     discard: Discard,
 ) -> Result<(StoreMachine, Arc<Link>, u64), StartError> {
     let io = |source| StartError::Io { action: "open", path: state.current(), source };
-    let kv_options = KvOptions::default();
-    let kv = Kv::open(state.open_current().map_err(io)?, kv_options);
+    let kv_options = KvOptions { salt: entropy(), ..KvOptions::default() };
+    let opened = Kv::open(state.open_current().map_err(io)?, kv_options);
+    let mut lost = false;
+    let kv = match opened {
+        Err(error) if error.is_damage() => {
+            tracing::warn!(path = %state.current().display(), %error, "the state is damaged; it is set aside");
+            lost = true;
+            state.set_aside().map_err(io)?;
+            Kv::open(state.open_current().map_err(io)?, KvOptions { salt: entropy(), ..kv_options })
+        }
+        opened => opened,
+    };
     let kv = kv.map_err(|source| StartError::Kv { path: state.current(), source })?;
     let boot = entropy();
     let founders = identity.configuration().into();
@@ -142,7 +162,7 @@ fn open_state(
         request_timeout: request_timeout(options),
         discard,
     };
-    let machine = StoreMachine::new(machine_options, kv, link.clone()).map_err(EngineError::from)?;
+    let machine = StoreMachine::new(machine_options, kv, link.clone(), lost).map_err(EngineError::from)?;
     Ok((machine, link, boot))
 }
 
@@ -249,7 +269,7 @@ impl Opened {
         let publish = tokio::spawn(store.clone().publish(self.options.advertise_client_urls));
         let mut tasks = vec![distribute, publish];
         tasks.extend(self.mark.map(|mark| tokio::spawn(mark.make_in_time(store.clone()))));
-        let running = Running { runtime, tasks, _lock: self.lock };
+        let running = Running { waits: self.waits, runtime, tasks, _lock: self.lock };
         *store.0.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(running);
         Ok(store)
     }
@@ -260,14 +280,14 @@ impl Opened {
             member_id: NodeId(self.identity.member_id),
             boot: self.boot,
         };
-        let node = self.engine.node(GROUP).expect("the group was added");
-        let is_member = |id| node.configuration().is_member(NodeId(id));
+        let membership = self.engine.membership(GROUP).expect("the group was added");
+        let is_member = |id| membership.is_member(NodeId(id));
         let others = self.identity.members.iter().filter(|member| member.id != self.identity.member_id);
         let peers = others.filter(|member| is_member(member.id));
         let peers = peers
             .map(|member| (NodeId(member.id), member.peer_urls.iter().map(|url| address(url)).collect()))
             .collect();
-        let fresh = node.term().0 == 0;
+        let fresh = self.engine.node(GROUP).is_some_and(|node| node.term().0 == 0);
         let link = self.link.clone();
         let deliver = Arc::new(move |received: Vec<Received>| {
             for news in &received {

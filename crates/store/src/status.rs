@@ -1,6 +1,6 @@
 //! What a member says of itself: for clients, for metrics, for whoever looks.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 pub use kontiki_engine::HistogramSnapshot;
 use kontiki_engine::Progress;
@@ -51,6 +51,8 @@ pub struct Counters {
     pub(crate) term: AtomicU64,
     pub(crate) commit: AtomicU64,
     pub(crate) applied: AtomicU64,
+    pub(crate) low_space: AtomicBool,
+    pub(crate) disk_stalled: AtomicBool,
     pub(crate) leader_changes: AtomicU64,
     pub(crate) proposals_applied: AtomicU64,
     pub(crate) proposals_failed: AtomicU64,
@@ -65,6 +67,8 @@ pub struct Counters {
     pub(crate) leases_expired: AtomicU64,
     pub(crate) snapshots_sent: AtomicU64,
     pub(crate) snapshots_installed: AtomicU64,
+    pub(crate) mending: AtomicBool,
+    pub(crate) mended: AtomicU64,
     pub(crate) watchers: AtomicI64,
     pub(crate) slow_watchers: AtomicI64,
     pub(crate) watch_streams: AtomicI64,
@@ -79,6 +83,9 @@ impl Counters {
         self.term.store(progress.term.0, Relaxed);
         self.commit.store(progress.commit.0, Relaxed);
         self.applied.store(progress.applied.0, Relaxed);
+        self.low_space.store(progress.low_space, Relaxed);
+        self.disk_stalled.store(progress.disk_stalled, Relaxed);
+        self.mending.store(progress.mending, Relaxed);
     }
 }
 
@@ -102,6 +109,10 @@ pub struct PeerStatistics {
 /// Numbers for metrics. Counters since start.
 #[derive(Clone, Debug, Default)]
 pub struct Statistics {
+    /// A disk is full: whatever takes space is refused.
+    pub low_space: bool,
+    /// A write of the log has been under way for longer than an election timeout.
+    pub disk_stalled: bool,
     /// Changes of leader seen.
     pub leader_changes: u64,
     /// Commit index.
@@ -146,6 +157,8 @@ pub struct Statistics {
     pub snapshots_sent: u64,
     /// Snapshots that this member installed.
     pub snapshots_installed: u64,
+    /// How often this member was found damaged and mended.
+    pub mended: u64,
     /// Traffic by peer.
     pub peers: Vec<PeerStatistics>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_engine::{Event, Inbox, Runtime, Timings};
-use kontiki_kv::{Alarm, Command, Member, OperationError, Reader, Reply};
+use kontiki_kv::{Alarm, Command, KvError, Member, OperationError, Reader, Reply};
 use kontiki_raft::NodeId;
 use kontiki_transport::Transport;
 use kontiki_world::{Clock, DirectoryLock};
@@ -19,6 +19,8 @@ use crate::error::{StopReason, StoreError};
 use crate::identity::Identity;
 use crate::link::{Applied, Link, Waiter};
 use crate::machine::{GROUP, StoreMachine, payload};
+use crate::space::takes_space;
+use crate::state_file::StateDir;
 use crate::status::{Leadership, PeerStatistics, Statistics, Status};
 use crate::watch::WatchStream;
 
@@ -54,10 +56,22 @@ pub(crate) struct Parts {
 /// What ends with the store.
 #[derive(Debug)]
 pub(crate) struct Running {
+    /// Goes before the threads are waited for.
+    pub waits: Waits,
     pub runtime: Runtime<StoreMachine>,
     pub tasks: Vec<JoinHandle<()>>,
     /// Held as long as the store may write.
     pub _lock: Arc<DirectoryLock>,
+}
+
+/// When it goes, nothing waits for space on a full disk any more: a thread that does could not be ended.
+#[derive(Debug)]
+pub(crate) struct Waits(pub StateDir);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// A member's store. Cheap to clone; all clones are the same store.
@@ -83,6 +97,9 @@ impl Store {
     /// still be committed later.
     pub async fn propose(&self, command: Command) -> Result<Applied, StoreError> {
         let parts = &*self.0;
+        if parts.link.counters.low_space.load(Relaxed) && takes_space(&command) {
+            return Err(StoreError::Operation(OperationError::NoSpace));
+        }
         self.check_quota(&command).await?;
         let encoded = command.encode();
         if encoded.len() > parts.request_bytes_max {
@@ -110,14 +127,11 @@ impl Store {
     /// machine decides, the same on every member.
     async fn check_quota(&self, command: &Command) -> Result<(), StoreError> {
         let parts = &*self.0;
-        if parts.quota <= 0 || !matches!(command, Command::Put(_) | Command::Txn(_) | Command::LeaseGrant { .. }) {
+        if parts.quota <= 0 || !takes_space(command) {
             return Ok(());
         }
         let reader = parts.link.reader();
         let cost = i64::try_from(kontiki_kv::cost(command)).unwrap_or(i64::MAX);
-        if cost == 0 {
-            return Ok(()); // a transaction that only deletes: it frees space
-        }
         if i64::try_from(reader.size().0).unwrap_or(i64::MAX).saturating_add(cost) < parts.quota {
             return Ok(());
         }
@@ -141,7 +155,24 @@ impl Store {
         answer.await.unwrap_or(Err(StoreError::Stopped))
     }
 
-    /// This member's state. Linearizable after [`Store::read_barrier`].
+    /// A read of this member's state failed. Where that shows damage, the member is mended; readers need not wait for it. Where
+    /// the disk did not answer, the member stops: the storage library answers nothing any more after that.
+    pub fn read_failed(&self, error: &KvError) {
+        if error.is_damage() {
+            self.0.inbox.post(Event::Damaged(GROUP));
+        } else if error.is_io() {
+            self.0.link.fail(StopReason::Engine(error.to_string()));
+        }
+    }
+
+    /// Makes this member's state file as small as what is in it, in the background and with the next checkpoint. Space that
+    /// deletions and compactions freed is used again without it.
+    pub fn defragment(&self) {
+        self.0.link.shrink_wanted.store(true, Relaxed);
+    }
+
+    /// This member's state. Linearizable after [`Store::read_barrier`]. Whoever meets an error in it should say so to
+    /// [`Store::read_failed`].
     #[must_use]
     pub fn reader(&self) -> Reader {
         self.0.link.reader()
@@ -291,6 +322,17 @@ impl Store {
         if leadership.leader.is_none() {
             errors.push(StoreError::NoLeader.to_string());
         }
+        if parts.link.counters.low_space.load(Relaxed) {
+            errors.push("kontiki: a disk of this member is full".to_owned());
+        }
+        if parts.link.counters.disk_stalled.load(Relaxed) {
+            errors.push("kontiki: the disk of this member's log does not answer".to_owned());
+        }
+        if parts.link.counters.mending.load(Relaxed) {
+            errors.push(
+                "kontiki: this member was found damaged and takes part again once the others have mended it".into(),
+            );
+        }
         match reader.alarms() {
             Ok(alarms) => errors.extend(alarms.into_iter().map(|(member, alarm)| {
                 let name = match alarm {
@@ -336,6 +378,8 @@ impl Store {
         let counters = &parts.link.counters;
         Statistics {
             leader_changes: counters.leader_changes.load(Relaxed),
+            low_space: counters.low_space.load(Relaxed),
+            disk_stalled: counters.disk_stalled.load(Relaxed),
             proposals_committed: counters.commit.load(Relaxed),
             proposals_applied: counters.applied.load(Relaxed),
             proposals_pending: parts.link.pending() as u64,
@@ -357,6 +401,7 @@ impl Store {
             leases_expired: counters.leases_expired.load(Relaxed),
             snapshots_sent: counters.snapshots_sent.load(Relaxed),
             snapshots_installed: counters.snapshots_installed.load(Relaxed),
+            mended: counters.mended.load(Relaxed),
             peers: parts.transport.statistics().iter().map(peer_statistics).collect(),
         }
     }
@@ -407,7 +452,8 @@ impl Store {
         }
         self.0.inbox.close();
         let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running { runtime, tasks, _lock }) = running {
+        if let Some(Running { waits, runtime, tasks, _lock }) = running {
+            drop(waits);
             tasks.iter().for_each(JoinHandle::abort);
             // Joining threads blocks: not on a thread of the runtime that may have to answer them.
             let ended = tokio::task::spawn_blocking(move || drop(runtime)).await;

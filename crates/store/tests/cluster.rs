@@ -382,3 +382,94 @@ async fn a_watch_that_is_too_slow_reads_on_from_storage_and_its_name_can_be_used
     drop(stream);
     cluster.stop(0).await;
 }
+
+/// All files below a directory.
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_files_rotted_is_mended_by_the_others() {
+    let mut cluster = Cluster::of(3).await;
+    for n in 0..20 {
+        cluster.store(n % 3).propose(put(&format!("k{n}"), &format!("value {n} {}", "v".repeat(500)))).await.unwrap();
+    }
+    cluster.stop(1).await;
+    // A value in the log changes a bit, and the state file is not even a state file any more.
+    let mut flipped = 0;
+    for path in files(&cluster.dir.path().join("m1")) {
+        let mut bytes = std::fs::read(&path).unwrap();
+        if path.ends_with("state.redb") {
+            bytes.fill(0x5a);
+        } else if let Some(at) = bytes.windows(9).position(|window| window == b"value 7 v") {
+            bytes[at + 20] ^= 1;
+            flipped += 1;
+        } else {
+            continue;
+        }
+        std::fs::write(&path, bytes).unwrap();
+    }
+    assert_eq!(flipped, 1, "the log holds the value once");
+    cluster.restart(1).await;
+    for n in 0..20 {
+        let value = read(cluster.store(1), &format!("k{n}")).await.unwrap();
+        assert!(value.starts_with(&format!("value {n} ")) && value.ends_with(&"v".repeat(500)), "{value}");
+    }
+    assert_eq!(cluster.store(1).statistics().mended, 1);
+    assert!(cluster.store(1).status().errors.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_file_shrinks_beside_writes() {
+    let mut cluster = Cluster::of(1).await;
+    let store = cluster.store(0).clone();
+    let value = Bytes::from(vec![7; 4_096]);
+    let put = |key: String| Command::Put(PutRequest { key: key.into(), value: value.clone(), ..PutRequest::default() });
+    for round in 0..40 {
+        let mut puts = tokio::task::JoinSet::new();
+        for n in 0..50 {
+            let (store, put) = (store.clone(), put(format!("big/{}", 50 * round + n)));
+            puts.spawn(async move { store.propose(put).await });
+        }
+        for done in puts.join_all().await {
+            done.unwrap();
+        }
+    }
+    let file = cluster.dir.path().join("m0/member/state/state.redb");
+    let large = {
+        // All of it is in the file once the member has been quiet.
+        let mut large = 0;
+        tokio::time::timeout(PATIENCE, async {
+            while large < 8 << 20 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                large = std::fs::metadata(&file).unwrap().len();
+            }
+        })
+        .await
+        .unwrap();
+        large
+    };
+    store.propose(Command::DeleteRange(DeleteRangeRequest { range: all(), prev_kv: false })).await.unwrap();
+    let revision = store.reader().revision();
+    store.propose(Command::Compact { revision }).await.unwrap();
+    // Sweeping what the compaction made unreadable takes a few checkpoints; each shrinking is one.
+    let mut n = 0;
+    tokio::time::timeout(PATIENCE, async {
+        while std::fs::metadata(&file).unwrap().len() > large / 4 {
+            store.defragment();
+            n += 1;
+            store.propose(put(format!("meanwhile/{n}"))).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let hash = store.reader().hash_kv(0).unwrap();
+    drop(store);
+    cluster.stop(0).await;
+    cluster.restart(0).await;
+    cluster.leader().await;
+    cluster.store(0).read_barrier().await.unwrap();
+    assert_eq!(cluster.store(0).reader().hash_kv(hash.hash_revision).unwrap().hash, hash.hash);
+}

@@ -66,6 +66,21 @@ fn server(text: &mut Text, front: &Front, statistics: &Statistics) {
     );
     text.sample("etcd_cluster_version", &[("cluster_version", cluster_version(&versions.cluster))], 1);
     text.gauge("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.", status.quota);
+    text.gauge(
+        "kontiki_disk_full",
+        "Whether a disk of this member is full, so that it refuses what takes space.",
+        flag(statistics.low_space),
+    );
+    text.gauge(
+        "kontiki_disk_stalled",
+        "Whether a write of the log has been under way for longer than an election timeout.",
+        flag(statistics.disk_stalled),
+    );
+    text.counter(
+        "kontiki_mended_total",
+        "How often this member was found damaged and mended by the others.",
+        statistics.mended,
+    );
     text.counter(
         "etcd_server_leader_changes_seen_total",
         "The number of leader changes seen.",

@@ -49,7 +49,7 @@ pub(crate) async fn leases(
 ) -> Result<rpc::LeaseLeasesResponse, Status> {
     front.store.read_barrier().await.map_err(errors::store)?;
     let reader = front.store.reader();
-    let leases = reader.leases().map_err(errors::damaged)?;
+    let leases = reader.leases().map_err(|error| front.read_failed(error.into()))?;
     Ok(rpc::LeaseLeasesResponse {
         header: Some(front.header(reader.revision())),
         leases: leases.into_iter().map(|(id, _)| rpc::LeaseStatus { id }).collect(),

@@ -78,7 +78,8 @@ impl Place {
             ..all(&self.prefix)
         };
         loop {
-            let (found, revision) = self.front.store.reader().range(&before).map_err(errors::read)?;
+            let (found, revision) =
+                self.front.store.reader().range(&before).map_err(|failure| self.front.read_failed(failure))?;
             let Some(neighbour) = found.kvs.into_iter().next() else { return Ok(()) };
             gone(&self.front, neighbour.key, revision).await;
         }
@@ -127,7 +128,7 @@ pub(crate) async fn first(front: &Front, prefix: &Bytes) -> Result<(Option<KeyVa
     front.store.read_barrier().await.map_err(errors::store)?;
     let oldest =
         RangeRequest { sort_order: SortOrder::Ascend, sort_target: SortTarget::Create, limit: 1, ..all(prefix) };
-    let (found, revision) = front.store.reader().range(&oldest).map_err(errors::read)?;
+    let (found, revision) = front.store.reader().range(&oldest).map_err(|failure| front.read_failed(failure))?;
     Ok((found.kvs.into_iter().next(), revision))
 }
 

@@ -16,7 +16,8 @@ pub(crate) async fn lock(front: &Arc<Front>, request: LockRequest) -> Result<Loc
     place.reach_front().await?;
     // While it waited, its lease may have ended.
     front.store.read_barrier().await.map_err(errors::store)?;
-    let (own, revision) = front.store.reader().range(&one(place.key.clone())).map_err(errors::read)?;
+    let (own, revision) =
+        front.store.reader().range(&one(place.key.clone())).map_err(|failure| front.read_failed(failure))?;
     place.keep();
     if own.kvs.first().is_none_or(|kv| kv.create_revision != place.created) {
         return Err(Status::unknown("mutex: session is expired"));

@@ -31,9 +31,10 @@ pub(crate) fn status(front: &Front) -> rpc::StatusResponse {
     }
 }
 
-/// Nothing to do: space behind compactions is reused without it, and readers are never blocked. The answer has no header,
-/// as etcd's has none.
-pub(crate) fn defragment() -> rpc::DefragmentResponse {
+/// Makes the state file smaller in the background: the answer does not wait for it, and neither does anybody else. Space
+/// behind compactions is reused without it. The answer has no header, as etcd's has none.
+pub(crate) fn defragment(front: &Front) -> rpc::DefragmentResponse {
+    front.store.defragment();
     rpc::DefragmentResponse { header: None }
 }
 
@@ -41,7 +42,7 @@ pub(crate) fn defragment() -> rpc::DefragmentResponse {
 pub(crate) async fn hash(front: &Front) -> Result<rpc::HashResponse, Status> {
     let reader = front.store.reader();
     let header = front.header(reader.revision());
-    let hash = apart(move || reader.hash()).await?;
+    let hash = apart(front, move || reader.hash()).await?;
     Ok(rpc::HashResponse { header: Some(header), hash })
 }
 
@@ -49,7 +50,7 @@ pub(crate) async fn hash(front: &Front) -> Result<rpc::HashResponse, Status> {
 pub(crate) async fn hash_kv(front: &Front, request: rpc::HashKvRequest) -> Result<rpc::HashKvResponse, Status> {
     let reader = front.store.reader();
     let header = front.header(reader.revision());
-    let sum = apart(move || reader.hash_kv(request.revision)).await?;
+    let sum = apart(front, move || reader.hash_kv(request.revision)).await?;
     Ok(rpc::HashKvResponse {
         header: Some(header),
         hash: sum.hash,
@@ -59,9 +60,12 @@ pub(crate) async fn hash_kv(front: &Front, request: rpc::HashKvRequest) -> Resul
 }
 
 /// Reads everything, and not on a thread that serves requests.
-async fn apart<T: Send + 'static>(read: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Status> {
+async fn apart<T: Send + 'static>(
+    front: &Front,
+    read: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Status> {
     match tokio::task::spawn_blocking(read).await {
-        Ok(result) => result.map_err(errors::read),
+        Ok(result) => result.map_err(|failure| front.read_failed(failure)),
         Err(_) => Err(errors::store(StoreError::Stopped)),
     }
 }
@@ -77,7 +81,7 @@ pub(crate) async fn alarm(front: &Front, request: rpc::AlarmRequest) -> Result<r
             let reader = front.store.reader();
             let alarms = reader
                 .alarms()
-                .map_err(errors::damaged)?
+                .map_err(|error| front.read_failed(error.into()))?
                 .into_iter()
                 .filter(|(_, alarm)| wanted.is_none_or(|wanted| wanted == *alarm));
             return Ok(response(front.header(reader.revision()), alarms));
@@ -118,11 +122,6 @@ pub(crate) async fn move_leader(
 ) -> Result<rpc::MoveLeaderResponse, Status> {
     front.store.move_leader(Some(request.target_id)).await.map_err(errors::store)?;
     Ok(rpc::MoveLeaderResponse { header: None })
-}
-
-/// The answer to `Snapshot`.
-pub(crate) fn snapshot_unsupported() -> Status {
-    Status::unimplemented("kontiki: snapshots for clients are not supported by this version")
 }
 
 /// The answer to `Downgrade`.

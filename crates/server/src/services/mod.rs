@@ -15,6 +15,7 @@ pub(crate) mod propose;
 pub(crate) mod put;
 pub(crate) mod range;
 pub(crate) mod range_stream;
+pub(crate) mod snapshot;
 pub(crate) mod txn;
 pub(crate) mod watch;
 pub(crate) mod watch_session;

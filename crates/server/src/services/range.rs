@@ -16,7 +16,7 @@ pub(crate) async fn range(front: &Front, request: rpc::RangeRequest) -> Result<r
     if linearizable {
         front.store.read_barrier().await.map_err(errors::store)?;
     }
-    let (result, revision) = front.store.reader().range(&request).map_err(errors::read)?;
+    let (result, revision) = front.store.reader().range(&request).map_err(|failure| front.read_failed(failure))?;
     Ok(convert::range_response(front.header(revision), result))
 }
 

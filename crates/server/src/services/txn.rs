@@ -17,7 +17,7 @@ pub(crate) async fn txn(front: &Front, request: rpc::TxnRequest) -> Result<rpc::
         if reads == Reads::Linearizable {
             front.store.read_barrier().await.map_err(errors::store)?;
         }
-        let reply = front.store.reader().txn_read(&request).map_err(errors::read)?;
+        let reply = front.store.reader().txn_read(&request).map_err(|failure| front.read_failed(failure))?;
         return Ok(response(front.header(reply.revision), reply));
     }
     let applied = propose(front, Command::Txn(request)).await?;

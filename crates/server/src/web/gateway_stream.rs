@@ -19,8 +19,9 @@ use super::{Body, gateway_error};
 use crate::front::{Front, Terms};
 use crate::methods::{Method, MethodInfo};
 use crate::metrics;
+use crate::services::snapshot::Blobs;
 use crate::services::watch_session::WatchSession;
-use crate::services::{election, lease_keep_alive, maintenance, watch_wire};
+use crate::services::{election, lease_keep_alive, watch_wire};
 
 /// Lines that wait for a slow client.
 const WAITING_LINES: usize = 16;
@@ -31,9 +32,6 @@ where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: std::fmt::Display + Send,
 {
-    if info.method == Method::Snapshot {
-        return gateway_error::response(&maintenance::snapshot_unsupported());
-    }
     let (sender, lines) = mpsc::channel(WAITING_LINES);
     tokio::spawn(run(Arc::clone(front), info, terms, Objects::new(body, json_bytes_max(front)), sender));
     let mut response = Response::new(Body::Pieces(lines));
@@ -58,6 +56,7 @@ async fn run<B>(
             Method::Watch => watch(&front, counters, &mut requests, &lines).await,
             Method::LeaseKeepAlive => keep_alive(&front, counters, &mut requests, &lines).await,
             Method::Observe => observe(&front, counters, &mut requests, &lines).await,
+            Method::Snapshot => save(&front, counters, &mut requests, &lines).await,
             other => unreachable!("the gateway has no stream {other:?}"),
         }
     };
@@ -139,6 +138,25 @@ where
     loop {
         send(counters, lines, &observer.next().await?).await?;
     }
+}
+
+async fn save<B>(
+    front: &Front,
+    counters: &metrics::Call,
+    requests: &mut Objects<B>,
+    lines: &mpsc::Sender<Bytes>,
+) -> Result<(), Status>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let _: rpc::SnapshotRequest = requests.next().await?.unwrap_or_default();
+    counters.received(0);
+    let mut blobs = Blobs::begin(front).await?;
+    while let Some(response) = blobs.next().await? {
+        send(counters, lines, &response).await?;
+    }
+    Ok(())
 }
 
 /// Sends `{"result":{…}}`.

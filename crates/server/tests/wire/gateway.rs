@@ -117,3 +117,17 @@ async fn watching_line_by_line() {
     member.stop().await;
     assert_eq!(next().await["error"]["message"], "etcdserver: server stopped");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_comes_in_lines() {
+    let member = Member::start().await;
+    member.put("a", "1").await;
+    let answer = member.post("/v3/maintenance/snapshot", "{}").await;
+    assert_eq!(answer.status, 200);
+    let objects = answer.body.lines().filter(|line| line.starts_with('{')); // between lengths of HTTP's chunks
+    let lines: Vec<serde_json::Value> = objects.map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [first, .., last] = lines.as_slice() else { panic!("{}", answer.body) };
+    assert!(first["result"]["blob"].as_str().unwrap().starts_with("a29udGlraS1zbmFwc2hvd"), "{first}");
+    assert_eq!(last["result"]["blob"].as_str().unwrap().len(), 44, "the digest");
+    member.stop().await;
+}
