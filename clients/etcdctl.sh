@@ -102,6 +102,17 @@ assert len({row["leader"] for row in rows}) == 1, "members disagree about the le
 assert sum(row["leader"] == row["header"]["member_id"] for row in rows) == 1, "one of them leads"
 assert all(row["dbSize"] > 0 and row["raftAppliedIndex"] > 0 for row in rows), rows
 PYTHON
+ctl put boat/saved yes >/dev/null
+matches "snapshot save" '^Snapshot saved at ' "$(first snapshot save "$work/snapshot.db" 2>/dev/null)"
+python3 - "$work/snapshot.db" <<'PYTHON'
+import hashlib, sys
+whole = open(sys.argv[1], "rb").read()
+assert len(whole) % 512 == 32, f"{len(whole)} bytes: no digest at the end"
+assert hashlib.sha256(whole[:-32]).digest() == whole[-32:], "the digest at the end does not match"
+assert b"boat/saved" in whole, "what was acknowledged before is not in it"
+PYTHON
+matches "snapshot save of several" "snapshot must be requested to one selected node" \
+    "$(ctl snapshot save "$work/several.db" 2>&1 || true)"
 expect "get past the end" "" "$(ctl get boat/none)"
 matches "get of a compacted revision" "required revision has been compacted" \
     "$(ctl compaction "$revision" >/dev/null; ctl get boat/name --rev 1 2>&1 || true)"

@@ -240,22 +240,53 @@ impl ServerConfig {
         if self.data_dir.join("member/identity").exists() {
             return Ok(());
         }
-        let Some(own) = self.initial_cluster.iter().find(|member| member.name == self.name) else {
-            let found: Vec<&str> = self.initial_cluster.iter().map(|member| member.name.as_str()).collect();
-            return Err(ConfigError::NotNamed { name: self.name.clone(), found: found.join(", ") });
-        };
-        let contains = |urls: &[Url], url: &Url| urls.iter().any(|other| other.is_same_place(url));
-        let agree = own.peer_urls.iter().all(|url| contains(&self.advertise_peer, url))
-            && self.advertise_peer.iter().all(|url| contains(&own.peer_urls, url));
-        if !agree {
-            return Err(ConfigError::Disagree {
-                name: self.name.clone(),
-                listed: joined(&own.peer_urls),
-                advertised: joined(&self.advertise_peer),
-            });
-        }
-        Ok(())
+        agree(named(&self.initial_cluster, &self.name)?, &self.advertise_peer)
     }
+}
+
+/// The members of a cluster that is to be founded by flags alone, as `snapshot restore` has them; the member called `name`
+/// must be among them, at the URLs that it advertises.
+pub fn founders(
+    name: &str,
+    token: &str,
+    initial_cluster: Option<&str>,
+    advertise_peer: &str,
+) -> Result<Vec<InitialMember>, ConfigError> {
+    if name.is_empty() {
+        return Err(value_error("name", "must not be empty"));
+    }
+    printable("name", name)?;
+    printable("initial-cluster-token", token)?;
+    let texts = advertise_peer.split(',').map(str::to_owned).collect::<Vec<_>>();
+    let advertise_peer = read_urls("initial-advertise-peer-urls", &texts)?;
+    let members = match initial_cluster {
+        Some(text) => read_initial_cluster(text)?,
+        None => vec![InitialMember { name: name.to_owned(), peer_urls: advertise_peer.clone() }],
+    };
+    agree(named(&members, name)?, &advertise_peer)?;
+    Ok(members)
+}
+
+fn named<'a>(members: &'a [InitialMember], name: &str) -> Result<&'a InitialMember, ConfigError> {
+    members.iter().find(|member| member.name == name).ok_or_else(|| {
+        let found: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+        ConfigError::NotNamed { name: name.to_owned(), found: found.join(", ") }
+    })
+}
+
+/// A member's entry in the initial cluster and the URLs that it advertises must be the same.
+fn agree(own: &InitialMember, advertise_peer: &[Url]) -> Result<(), ConfigError> {
+    let contains = |urls: &[Url], url: &Url| urls.iter().any(|other| other.is_same_place(url));
+    let agree = own.peer_urls.iter().all(|url| contains(advertise_peer, url))
+        && advertise_peer.iter().all(|url| contains(&own.peer_urls, url));
+    if agree {
+        return Ok(());
+    }
+    Err(ConfigError::Disagree {
+        name: own.name.clone(),
+        listed: joined(&own.peer_urls),
+        advertised: joined(advertise_peer),
+    })
 }
 
 /// URLs, separated by commas.
@@ -312,8 +343,12 @@ fn progress_notify_interval(settings: &Settings) -> Result<Duration, ConfigError
 
 /// The URLs of a flag: each readable, none twice, and at least one unless the flag's default is none.
 fn urls(settings: &Settings, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
+    read_urls(flag, settings.list(flag))
+}
+
+fn read_urls(flag: &'static str, texts: &[String]) -> Result<Vec<Url>, ConfigError> {
     let mut urls: Vec<Url> = Vec::new();
-    for text in settings.list(flag) {
+    for text in texts {
         let url: Url = text.parse().map_err(|problem| ConfigError::Url { flag, text: text.clone(), problem })?;
         if urls.contains(&url) {
             return Err(value_error(flag, format!("{url} is listed twice")));
@@ -326,15 +361,20 @@ fn urls(settings: &Settings, flag: &'static str) -> Result<Vec<Url>, ConfigError
     Ok(urls)
 }
 
-/// Reads `name=url,name=url,…`; a name may come back with a further URL. Without the flag it is this member alone.
+/// Without the flag it is this member alone.
 fn initial_cluster(settings: &Settings, name: &str, own: &[Url]) -> Result<Vec<InitialMember>, ConfigError> {
-    let flag = "initial-cluster";
-    if !settings.is_set(flag) {
+    if !settings.is_set("initial-cluster") {
         return Ok(vec![InitialMember { name: name.to_owned(), peer_urls: own.to_vec() }]);
     }
+    read_initial_cluster(settings.text("initial-cluster"))
+}
+
+/// Reads `name=url,name=url,…`; a name may come back with a further URL.
+fn read_initial_cluster(text: &str) -> Result<Vec<InitialMember>, ConfigError> {
+    let flag = "initial-cluster";
     let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
     let mut owners: Vec<(Url, String)> = Vec::new();
-    for part in settings.text(flag).split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (name, text) = part
             .split_once('=')
             .ok_or_else(|| value_error(flag, format!("{part:?} is not of the form name=peer-url")))?;

@@ -1,18 +1,22 @@
 //! Kontiki, the program: `server` runs a member with etcd's flags, `demo` a whole cluster to play with, `ctl` talks to
-//! one. Without a subcommand it is the server, so that the binary can stand in for `etcd`.
+//! one, `snapshot` saves and restores what it holds, `check` and `dump` look at the files of a member that is down. Without a subcommand it is the server, so that the binary can stand in for `etcd`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod check;
 mod config;
 mod ctl;
 mod demo;
+mod dump;
 mod flags;
 mod logging;
 mod member;
 mod notify;
+mod output;
 mod panics;
+mod progress;
 mod server;
 mod version;
 
@@ -36,6 +40,12 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Talk to a cluster with etcdctl's commands
     Ctl(Box<ctl::CtlArgs>),
+    /// Save, check and restore snapshots
+    Snapshot(Box<ctl::SnapshotArgs>),
+    /// Check the data directory of a stopped member: is it whole? Ends with 0 if so, 1 if not, 2 if that cannot be told
+    Check(check::CheckArgs),
+    /// Print what stands in the log and in the state of a stopped member
+    Dump(dump::DumpArgs),
     /// Print the versions
     Version,
 }
@@ -52,7 +62,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::try_parse().unwrap_or_else(|error| {
         // etcdctl ends with 1 where its command line cannot be read; the code 2 of other programs has a meaning there.
-        let of_ctl = words.first().is_some_and(|word| word == "ctl") && error.use_stderr();
+        let of_ctl = words.first().is_some_and(|word| word == "ctl" || word == "snapshot") && error.use_stderr();
         let _ = error.print(); // nobody may be there to read it
         std::process::exit(if of_ctl { 1 } else { error.exit_code() });
     });
@@ -60,6 +70,9 @@ fn main() -> ExitCode {
         Command::Server { flags } => server::run(&flags),
         Command::Demo(args) => demo::run(&args),
         Command::Ctl(args) => ctl::run(*args),
+        Command::Snapshot(args) => ctl::run(args.into()),
+        Command::Check(args) => check::run(&args),
+        Command::Dump(args) => dump::run(&args),
         Command::Version => {
             print!("{}", version::text());
             ExitCode::SUCCESS

@@ -18,8 +18,8 @@ mod endpoint_show;
 mod failure;
 mod get;
 mod goflags;
-mod gotext;
-mod json;
+pub mod gotext;
+pub mod json;
 mod keys;
 mod lease;
 mod lease_show;
@@ -27,8 +27,12 @@ mod member;
 mod member_show;
 mod move_leader;
 mod put;
+mod restore;
 mod settings;
 mod show;
+mod snapshot;
+mod snapshot_save;
+mod snapshot_show;
 mod table;
 mod txn;
 mod version;
@@ -86,6 +90,28 @@ enum Family {
     Alarm(alarm::AlarmCommand),
     /// Hand leadership to another member.
     MoveLeader(move_leader::MoveLeaderArgs),
+    /// Save, check and restore snapshots.
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
+}
+
+/// Everything behind `kontiki snapshot`, which is `kontiki ctl snapshot` for short.
+#[derive(Debug)]
+pub struct SnapshotArgs(OfSnapshot);
+
+#[derive(Args, Debug)]
+struct OfSnapshot {
+    #[command(flatten)]
+    settings: settings::Settings,
+    #[command(subcommand)]
+    command: snapshot::SnapshotCommand,
+}
+
+impl From<Box<SnapshotArgs>> for CtlArgs {
+    fn from(args: Box<SnapshotArgs>) -> CtlArgs {
+        let OfSnapshot { settings, command } = args.0;
+        CtlArgs(Parsed { settings, command: Family::Snapshot(command) })
+    }
 }
 
 /// Runs one command; what went wrong is on standard error by the time this returns.
@@ -119,26 +145,34 @@ async fn dispatch(context: &Context, family: Family) -> Result<(), Failure> {
         Family::Endpoint(args) => endpoint::run(context, args).await,
         Family::Alarm(command) => alarm::run(context, command).await,
         Family::MoveLeader(args) => move_leader::run(context, args).await,
+        Family::Snapshot(command) => snapshot::run(context, command).await,
     }
 }
 
 // By hand instead of derived, because every switch below is taught Go's spelling on the way.
-impl Args for CtlArgs {
-    fn augment_args(command: Command) -> Command {
-        goflags::teach_switches(Parsed::augment_args(command))
-    }
+macro_rules! taught {
+    ($outer:ident, $inner:ident) => {
+        impl Args for $outer {
+            fn augment_args(command: Command) -> Command {
+                goflags::teach_switches($inner::augment_args(command))
+            }
 
-    fn augment_args_for_update(command: Command) -> Command {
-        goflags::teach_switches(Parsed::augment_args_for_update(command))
-    }
+            fn augment_args_for_update(command: Command) -> Command {
+                goflags::teach_switches($inner::augment_args_for_update(command))
+            }
+        }
+
+        impl FromArgMatches for $outer {
+            fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+                $inner::from_arg_matches(matches).map($outer)
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+                self.0.update_from_arg_matches(matches)
+            }
+        }
+    };
 }
 
-impl FromArgMatches for CtlArgs {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Parsed::from_arg_matches(matches).map(CtlArgs)
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0.update_from_arg_matches(matches)
-    }
-}
+taught!(CtlArgs, Parsed);
+taught!(SnapshotArgs, OfSnapshot);
