@@ -6,17 +6,23 @@ use std::process::ExitCode;
 #[cfg(feature = "codegen")]
 mod codegen;
 mod evidence;
+#[cfg(target_os = "linux")]
+mod faults;
 
 const USAGE: &str = "usage: cargo xtask <task>
 
 tasks:
   codegen [--check]   write crates/api/src/generated from crates/api/proto; --check only compares
   evidence            check that docs/raft-bugs.md and docs/raft-rules.md point at what exists
+  faults [flags]      break the disks under real members and report what was lost (docs/faults.md); needs root
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["faults", flags @ ..] = words.as_slice() {
+        return faults(flags);
+    }
     let outcome = match words.as_slice() {
         ["codegen"] => codegen(false),
         ["codegen", "--check"] => codegen(true),
@@ -30,6 +36,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn faults(flags: &[&str]) -> ExitCode {
+    faults::run(flags)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn faults(_: &[&str]) -> ExitCode {
+    eprintln!("the task `faults` needs Linux: it breaks the kernel's own file systems");
+    ExitCode::from(2)
 }
 
 #[cfg(feature = "codegen")]
