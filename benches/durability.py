@@ -18,11 +18,11 @@ one run may be compared with each other.
 import argparse, json, os, shlex, shutil, signal, statistics, subprocess, tempfile, time, urllib.request
 
 LOAD = os.environ.get("ETCDLOAD", "etcdload")
-VALUE = 256
 
 
 class Cluster:
-    def __init__(self, spec, port, members=3):
+    def __init__(self, spec, port, value_size, members=3):
+        self.value_size = value_size
         self.name, command = spec.split("=", 1)
         self.command = shlex.split(command)
         self.dir = tempfile.mkdtemp(prefix=f"durability-{self.name}-", dir=os.environ.get("BENCH_DIR"))
@@ -88,7 +88,8 @@ class Cluster:
 
     def load(self, arguments, members=None, wait=True):
         endpoints = ",".join(f"http://127.0.0.1:{self.ports[i][0]}" for i in members or range(len(self.procs)))
-        process = subprocess.Popen([LOAD, "--json", "--endpoints", endpoints, "--value-size", str(VALUE)]
+        process = subprocess.Popen([LOAD, "--json", "--endpoints", endpoints, "--value-size",
+                                    str(self.value_size)]
                                    + shlex.split(arguments), stdout=subprocess.PIPE, text=True)
         return json.loads(process.communicate()[0].splitlines()[-1]) if wait else process
 
@@ -189,7 +190,7 @@ def writes(cluster, options):
         out[f"put{clients}"] = {
             "puts_per_s": round(puts / elapsed), "syncs_per_s": round(syncs / elapsed),
             "entries_per_sync": round(puts / syncs, 1) if syncs else None,
-            "disk_bytes_per_put": round(disk / puts), "disk_bytes_per_byte_put": round(disk / puts / (VALUE + 16), 1)}
+            "disk_bytes_per_put": round(disk / puts), "disk_bytes_per_byte_put": round(disk / puts / (options.value_size + 16), 1)}
     return out
 
 
@@ -211,6 +212,7 @@ def main():
     parser.add_argument("what", choices=["restart", "catch-up", "writes"])
     parser.add_argument("--server", action="append", required=True, metavar="NAME=COMMAND")
     parser.add_argument("--keys", type=int, default=300000)
+    parser.add_argument("--value-size", type=int, default=256)
     parser.add_argument("--clients", default="1,64,512")
     parser.add_argument("--seconds", type=float, default=5)
     options = parser.parse_args()
@@ -218,7 +220,7 @@ def main():
     if options.what == "writes":
         print(json.dumps(raw_disk()))
     for number, spec in enumerate(options.server):
-        cluster = Cluster(spec, 26000 + 100 * number)
+        cluster = Cluster(spec, 26000 + 100 * number, options.value_size)
         try:
             print(json.dumps({"server": cluster.name} | measure(cluster, options)), flush=True)
         finally:

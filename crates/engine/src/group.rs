@@ -356,7 +356,7 @@ impl<S: StateMachine> Group<S> {
 
     /// Applies committed entries, a bounded part of them. True where more are left.
     pub fn apply(&mut self, shared: &mut Shared) -> Result<bool, EngineError> {
-        if self.committed > self.applied.index {
+        if self.committed > self.applied.index && !self.is_saturated(&shared.settings) {
             let first = self.applied.index.next();
             let entries = shared.log.entries(self.id, first, self.committed, shared.settings.apply_bytes_max)?;
             let mut committed = Vec::with_capacity(entries.len());
@@ -385,6 +385,7 @@ impl<S: StateMachine> Group<S> {
             low_space: self.is_low_on_space(shared),
             mending: false,
         });
-        Ok(self.committed > self.applied.index || self.reads.can_begin())
+        let more = self.committed > self.applied.index && !self.is_saturated(&shared.settings);
+        Ok(more || self.reads.can_begin())
     }
 }

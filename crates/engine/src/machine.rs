@@ -113,6 +113,11 @@ pub trait StateMachine: Send + 'static {
     /// Bytes in memory that the last checkpoint does not hold.
     fn unsaved_bytes(&self) -> u64;
 
+    /// Whether somebody waits for a checkpoint, so that the next one should begin as soon as it can.
+    fn wants_checkpoint(&self) -> bool {
+        false
+    }
+
     /// Freezes the present state and returns the work that makes it durable with `at` and `configuration`. None where
     /// nothing changed.
     fn begin_checkpoint(

@@ -14,6 +14,8 @@ pub struct Settings {
     /// A checkpoint starts when this many bytes of the state are only in memory, or this many bytes of log were applied
     /// since the last one. Bounds memory and the replay after a crash.
     pub checkpoint_bytes: u64,
+    /// Nothing is applied while a checkpoint is being written and so many bytes of the state besides are only in memory.
+    pub unsaved_bytes_max: u64,
     /// A checkpoint starts when nothing was applied for this long and something is not in the last one: a restart after
     /// quiet replays nothing.
     pub checkpoint_quiet: Duration,
@@ -61,6 +63,7 @@ impl Default for Settings {
             tick: Duration::from_millis(10),
             raft: RaftSettings { election_timeout_ticks: 100, heartbeat_interval_ticks: 10, ..RaftSettings::default() },
             checkpoint_bytes: 48 << 20,
+            unsaved_bytes_max: 96 << 20,
             checkpoint_quiet: Duration::from_secs(1),
             checkpoint_age: Duration::from_secs(30),
             trailing_entries: 5_000,

@@ -53,3 +53,26 @@ fn who_is_never_quiet_is_saved_in_time() {
         assert!((1..=most).contains(&replay(&cluster, id)), "{id}: {}", replay(&cluster, id));
     }
 }
+
+#[test]
+fn what_is_only_in_memory_is_bounded_while_a_checkpoint_takes_its_time() {
+    let settings =
+        Settings { checkpoint_bytes: 4_000, unsaved_bytes_max: 8_000, apply_bytes_max: 1_000, ..Settings::default() };
+    let mut cluster = Cluster::new(3, 3, 1, settings);
+    cluster.run(Duration::from_secs(3));
+    let (mut most, mut waited) = (0, false);
+    for _ in 0..3_000 {
+        let leader = cluster.leader(GROUP).unwrap();
+        cluster.propose(leader, GROUP);
+        cluster.run(Duration::from_micros(100));
+        for id in cluster.ids() {
+            let engine = cluster.engine(id).unwrap();
+            let machine = engine.machine(GROUP).unwrap();
+            most = most.max(kontiki_engine::StateMachine::unsaved_bytes(machine));
+            waited |= engine.node(GROUP).unwrap().commit_index() > machine.content.meta.position.index.next();
+        }
+    }
+    assert!(waited && (8_000..10_000).contains(&most), "{most} bytes");
+    cluster.converge();
+    assert_eq!(cluster.applied_commands(GROUP).len(), 3_000);
+}

@@ -251,10 +251,11 @@ impl StateMachine for StoreMachine {
     }
 
     fn unsaved_bytes(&self) -> u64 {
-        if self.saves.wants_checkpoint() || self.link.shrink_wanted.load(Relaxed) {
-            return u64::MAX; // at once
-        }
         self.kv.memory_bytes() as u64
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        self.saves.wants_checkpoint() || self.link.shrink_wanted.load(Relaxed)
     }
 
     fn begin_checkpoint(&mut self, at: LogPosition, configuration: &Arc<Configuration>) -> Option<CheckpointJob<Done>> {

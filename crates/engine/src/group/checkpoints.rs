@@ -41,7 +41,7 @@ impl Unsaved {
 impl<S: StateMachine> Group<S> {
     /// The work of a checkpoint, where one is due.
     pub fn begin_checkpoint(&mut self, now: Duration, settings: &Settings) -> Option<CheckpointJob<S::CheckpointDone>> {
-        let asked_for = self.machine.unsaved_bytes() >= settings.checkpoint_bytes;
+        let asked_for = self.machine.wants_checkpoint() || self.machine.unsaved_bytes() >= settings.checkpoint_bytes;
         let due = self.checkpoint_now
             || self.replay_bytes >= settings.checkpoint_bytes
             || self.unsaved.is_some_and(|unsaved| unsaved.is_due(now, settings));
@@ -60,6 +60,12 @@ impl<S: StateMachine> Group<S> {
         self.replay_bytes = 0;
         self.unsaved = None;
         Some(job)
+    }
+
+    /// Whether so much waits to be saved that nothing more is applied before the checkpoint that is being written is done.
+    /// The log holds it meanwhile, so memory is bounded however slow the state's disk is.
+    pub(super) fn is_saturated(&self, settings: &Settings) -> bool {
+        self.checkpointing.is_some() && self.machine.unsaved_bytes() >= settings.unsaved_bytes_max
     }
 
     /// A checkpoint is durable: the log behind it may go.
