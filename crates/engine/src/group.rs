@@ -171,7 +171,8 @@ impl<S: StateMachine> Group<S> {
         if self.suspected == Some(from) {
             self.suspected = None; // it lives
         }
-        if shared.room.is_exhausted() && !payloads.is_empty() {
+        let bytes = payloads.iter().map(|payload| payload.len() as u64 + 64).sum();
+        if !payloads.is_empty() && !shared.room.take(bytes) {
             return Ok(()); // entries that this disk has no room for: as if they had been lost on their way
         }
         let Some(payloads) = Payloads::received(&message.body, payloads) else {

@@ -141,6 +141,11 @@ pub trait StateMachine: Send + 'static {
     /// Whether what the last life left as its state could not be read, so that the machine is empty.
     fn state_lost(&self) -> bool;
 
+    /// Whether those who read still have a state that was given up as damaged: what they report of it is known.
+    fn awaits_state(&self) -> bool {
+        self.state_lost()
+    }
+
     /// The state was found damaged: drops it for good and is empty from here on, at [`LogPosition::START`] without a
     /// checkpoint. Whatever is written or received at the time means nothing any more.
     ///

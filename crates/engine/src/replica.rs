@@ -86,6 +86,9 @@ impl<S: StateMachine> Replica<S> {
     pub fn forget_abandoned(&mut self) -> bool {
         let abandoned = self.abandoned > 0;
         self.abandoned -= u32::from(abandoned);
+        if !abandoned {
+            self.checkpointing = None;
+        }
         abandoned
     }
 

@@ -54,6 +54,18 @@ impl Room {
         self.left.is_some()
     }
 
+    /// Takes room for entries of so many bytes, where there is enough besides what terms and votes need.
+    pub fn take(&mut self, bytes: u64) -> bool {
+        match &mut self.left {
+            None => true,
+            Some(left) if *left >= LAST_BYTES + bytes => {
+                *left -= bytes;
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
     /// Whether what is left is needed for terms and votes: no entries can be taken.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {

@@ -19,13 +19,13 @@ fn machine(cluster: &Cluster, id: NodeId) -> &Ledger {
 }
 
 /// Segments of a few mebibytes, and checkpoints never: what is written stays in the log.
-fn settle() -> (Cluster, NodeId) {
+fn settle(segment_bytes: u64) -> (Cluster, NodeId) {
     // The machine of these tests cannot wait for space.
     let never = Duration::MAX;
     let settings =
         Settings { checkpoint_bytes: u64::MAX, checkpoint_quiet: never, checkpoint_age: never, ..Settings::default() };
     let mut cluster = Cluster::new(21, 3, 1, settings);
-    cluster.segment_bytes = 4 << 20;
+    cluster.segment_bytes = segment_bytes;
     for id in cluster.ids() {
         cluster.crash(id);
         cluster.start(id);
@@ -50,7 +50,7 @@ fn fill(cluster: &mut Cluster, at: NodeId, most: u32) -> u32 {
 
 #[test]
 fn a_cluster_whose_disks_are_full_refuses_what_takes_space_and_recovers_by_itself() {
-    let (mut cluster, leader) = settle();
+    let (mut cluster, leader) = settle(4 << 20);
     let other = cluster.ids().into_iter().find(|id| *id != leader).unwrap();
     assert_eq!(fill(&mut cluster, other, 50), 50, "there is space");
     for id in cluster.ids() {
@@ -82,7 +82,7 @@ fn a_cluster_whose_disks_are_full_refuses_what_takes_space_and_recovers_by_itsel
 
 #[test]
 fn a_follower_whose_disk_is_full_drops_entries_votes_and_catches_up() {
-    let (mut cluster, leader) = settle();
+    let (mut cluster, leader) = settle(4 << 20);
     let victim = cluster.ids().into_iter().find(|id| *id != leader).unwrap();
     cluster.disk(victim).full(Some(0));
     assert_eq!(fill(&mut cluster, leader, 1_200), 1_200, "the others have space");
@@ -102,4 +102,24 @@ fn a_follower_whose_disk_is_full_drops_entries_votes_and_catches_up() {
     cluster.disk(victim).full(None);
     cluster.converge();
     assert!(machine(&cluster, victim).content.commands.len() >= all);
+}
+
+#[test]
+fn a_burst_onto_a_full_follower_leaves_room_for_its_vote() {
+    for size in [LARGE, 256 << 10] {
+        let (mut cluster, leader) = settle(16 << 20);
+        let victim = cluster.ids().into_iter().find(|id| *id != leader).unwrap();
+        cluster.disk(victim).full(Some(0));
+        for _ in 0..14 {
+            for _ in 0..(4 << 20) / size {
+                cluster.propose_filled(leader, GROUP, size);
+            }
+            cluster.run(Duration::from_millis(200));
+        }
+        cluster.run(Duration::from_secs(2));
+        assert!(machine(&cluster, victim).progress.low_space);
+        cluster.crash(leader);
+        cluster.run(Duration::from_secs(6));
+        assert!(cluster.leader(GROUP).is_some(), "two of three are up, one of them with a full disk");
+    }
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use kontiki_engine::Settings;
+use kontiki_engine::{Settings, StateMachine};
 use kontiki_raft::{GroupId, NodeId};
 use support::Cluster;
 
@@ -371,4 +371,22 @@ fn a_single_member_that_still_has_the_state_needs_nobody() {
     cluster.crash(ONE);
     cluster.converge();
     assert_eq!(cluster.ledger(ONE, GROUP).content.commands.len(), 35);
+}
+
+#[test]
+fn a_checkpoint_that_meets_damage_is_not_the_last_one() {
+    let mut cluster = written(9, 60, 1, keeping_little());
+    cluster.machine_mut(ONE, GROUP).fail_checkpoint = true;
+    write(&mut cluster, 200, 1);
+    cluster.run(5 * SECOND);
+    cluster.run_until_whole(ONE, GROUP);
+    assert!(!cluster.ledger(ONE, GROUP).mended.is_empty());
+    write(&mut cluster, 400, 1);
+    cluster.run(5 * SECOND);
+    for id in [ONE, TWO] {
+        let ledger = cluster.ledger(id, GROUP);
+        assert_eq!(ledger.checkpointed().position, ledger.content.meta.position, "{id} takes checkpoints");
+        assert!(!ledger.state_lost());
+        assert!(cluster.engine(id).unwrap().log().first(GROUP).0 > 600, "the log of {id} is cut behind them");
+    }
 }

@@ -66,6 +66,8 @@ pub struct Link {
     pub stop_reason: watch::Sender<Option<StopReason>>,
     /// The state file is to be made as small as what is in it.
     pub shrink_wanted: AtomicBool,
+    /// The state could not be read at the start and is not back: what readers see is empty, or in part.
+    pub stateless: AtomicBool,
     pub hub: Hub,
     pub counters: Counters,
 }
@@ -92,6 +94,7 @@ impl Link {
             configuration: watch::Sender::new(configuration),
             stop_reason: watch::Sender::new(None),
             shrink_wanted: AtomicBool::new(false),
+            stateless: AtomicBool::new(false),
             hub,
             counters: Counters::default(),
         }

@@ -90,6 +90,8 @@ pub struct StoreMachine {
     /// The revision that readers and watches had reached when the state was lost. They keep what they have until the new state
     /// is as far.
     shown: Option<i64>,
+    /// The newest revision that watches were told of.
+    published: i64,
 }
 
 /// What a checkpoint stands for, and kv's part of it.
@@ -137,6 +139,8 @@ impl StoreMachine {
     pub fn new(options: MachineOptions, kv: Kv, link: Arc<Link>, lost: bool) -> Result<StoreMachine, MachineError> {
         let checkpointed = meta_of(&kv)?;
         let scrub = Arc::new(Mutex::new(kv.scrub()));
+        let published = kv.revision();
+        link.stateless.store(lost, Relaxed);
         if !checkpointed.configuration.voters.is_empty() {
             link.configuration.send_replace(checkpointed.configuration.clone());
         }
@@ -156,6 +160,7 @@ impl StoreMachine {
             scrub,
             lives: StateLives::default(),
             shown: None,
+            published,
         })
     }
 
@@ -168,6 +173,13 @@ impl StoreMachine {
             self.link.replace_reader(self.kv.reader());
         }
         true
+    }
+
+    /// Gives clients the snapshots that they wait for: not of a state that is only being made again.
+    fn serve_saves(&mut self) {
+        if !self.awaits_state() {
+            self.saves.serve(&self.link, &self.kv);
+        }
     }
 
     /// The leases' clock and the counters follow what was applied.
@@ -203,7 +215,7 @@ impl StateMachine for StoreMachine {
     fn apply(&mut self, entries: Vec<Committed>) -> Result<(), MachineError> {
         let mut done = Vec::with_capacity(entries.len());
         let mut batch = self.kv.batch();
-        let mut configuration = None;
+        let (mut configuration, mut failed) = (None, Ok(()));
         for entry in entries {
             configuration = entry.configuration.or(configuration);
             let Some(mut bytes) = entry.command else {
@@ -217,7 +229,13 @@ impl StateMachine for StoreMachine {
             let command = Command::decode(&bytes).map_err(|error| {
                 failure(format_args!("entry {}: {error}; was it written by a newer version?", entry.index))
             })?;
-            let outcome = batch.apply(entry.index.0, entry.term.0, &command).map_err(kv_failure)?;
+            let outcome = match batch.apply(entry.index.0, entry.term.0, &command) {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    failed = Err(kv_failure(error));
+                    break;
+                }
+            };
             done.push((member, token, entry.term.0, command, outcome));
             if States::marks_behind(entry.index.0) {
                 drop(batch);
@@ -226,8 +244,9 @@ impl StateMachine for StoreMachine {
             }
         }
         drop(batch);
-        self.states.mark(&self.kv);
-        let shown = self.shown.unwrap_or(i64::MIN);
+        if failed.is_ok() {
+            self.states.mark(&self.kv);
+        }
         self.catches_up();
         if let Some(configuration) = configuration {
             self.link.configuration.send_replace(configuration);
@@ -236,8 +255,11 @@ impl StateMachine for StoreMachine {
         let mut answers = Vec::with_capacity(done.len());
         for (member, token, term, command, mut outcome) in done {
             self.follow_up(&command, &outcome);
-            if outcome.revision > shown {
-                self.link.hub.publish(outcome.revision, std::mem::take(&mut outcome.events));
+            let events = std::mem::take(&mut outcome.events);
+            // What a state that was lost had published is not published again.
+            if outcome.revision > self.published || events.is_empty() && outcome.revision == self.published {
+                self.link.hub.publish(outcome.revision, events);
+                self.published = outcome.revision;
             }
             if member == self.options.member_id {
                 let revision = outcome.revision;
@@ -247,7 +269,7 @@ impl StateMachine for StoreMachine {
         }
         self.link.hub.wake();
         self.link.answer_proposals(answers.into_iter());
-        Ok(())
+        failed
     }
 
     fn unsaved_bytes(&self) -> u64 {
@@ -276,16 +298,21 @@ impl StateMachine for StoreMachine {
         (self.options.discard)(self.kv.finish_checkpoint(done.kv));
         self.checkpointed = done.meta;
         self.lost = false;
+        self.link.stateless.store(false, Relaxed);
         if done.rewritten {
             self.scrub = Arc::new(Mutex::new(self.kv.scrub()));
             tracing::info!(file_bytes = self.kv.reader().file_bytes(), "the state file was rewritten");
         }
-        self.saves.serve(&self.link, &self.kv);
+        self.serve_saves();
         Ok(())
     }
 
     fn state_lost(&self) -> bool {
         self.lost
+    }
+
+    fn awaits_state(&self) -> bool {
+        self.lost || self.shown.is_some()
     }
 
     fn lose_state(&mut self) -> Result<(), MachineError> {
@@ -306,10 +333,15 @@ impl StateMachine for StoreMachine {
     fn scrub_job(&mut self) -> Option<ScrubStateJob> {
         let scrub = Arc::clone(&self.scrub);
         let total = self.kv.reader().size().0;
+        let (lives, life) = (self.lives.clone(), self.lives.present());
         Some(Box::new(move || {
             let mut scrub = scrub.lock().unwrap_or_else(PoisonError::into_inner);
-            let scrubbed = scrub.next(SCRUB_BYTES).map_err(kv_failure)?;
-            Ok(ScrubbedState { bytes: scrubbed.bytes, total })
+            match scrub.next(SCRUB_BYTES) {
+                Ok(scrubbed) => Ok(ScrubbedState { bytes: scrubbed.bytes, total }),
+                // Of a state that is not in force any more.
+                Err(_) if lives.present() != life => Ok(ScrubbedState { bytes: 0, total }),
+                Err(error) => Err(kv_failure(error)),
+            }
         }))
     }
 
@@ -328,6 +360,9 @@ impl StateMachine for StoreMachine {
     }
 
     fn receive_begin(&mut self, _meta: &SnapshotMeta) -> Result<bool, MachineError> {
+        if self.options.state.full() {
+            return Ok(false); // its parts would gather in memory behind a checkpoint that waits for space
+        }
         self.receiving = Receiving::begin(&self.options.state);
         Ok(true)
     }
@@ -349,6 +384,7 @@ impl StateMachine for StoreMachine {
         let file = self.lives.replace(|| self.options.state.install_incoming()).map_err(failure)?;
         self.kv = Kv::open(file, self.options.kv).map_err(kv_failure)?;
         self.lost = false;
+        self.link.stateless.store(false, Relaxed);
         self.scrub = Arc::new(Mutex::new(self.kv.scrub()));
         self.checkpointed = meta_of(&self.kv)?;
         if self.checkpointed.position != meta.position {
@@ -362,6 +398,7 @@ impl StateMachine for StoreMachine {
         if self.catches_up() {
             self.link.replace_reader(self.kv.reader());
             self.link.hub.jump(self.kv.revision());
+            self.published = self.kv.revision();
         }
         Counters::add(&self.link.counters.snapshots_installed, 1);
         Ok(())
@@ -473,7 +510,7 @@ impl StateMachine for StoreMachine {
 
     fn tick(&mut self, now: Duration, leading: bool) -> Vec<Bytes> {
         self.now = now;
-        self.saves.serve(&self.link, &self.kv);
+        self.serve_saves();
         if now.saturating_sub(self.swept) < SWEEP {
             return Vec::new();
         }

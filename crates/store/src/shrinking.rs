@@ -25,7 +25,8 @@ impl StateLives {
         replace()
     }
 
-    fn present(&self) -> u64 {
+    /// Which state is in force.
+    pub fn present(&self) -> u64 {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -43,7 +43,9 @@ impl Space {
         state.waiting += 1;
         while is_full(&result) && !state.closed {
             state = self.changed.wait_timeout(state, GROW_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
+            drop(state); // an attempt may take its time, and others want to know that it waits
             result = attempt();
+            state = self.state();
         }
         state.waiting -= 1;
         result

@@ -171,6 +171,19 @@ impl Store {
         self.0.link.shrink_wanted.store(true, Relaxed);
     }
 
+    /// Whether this member has a state that may be read without asking the leader: not where its own could not be read at the
+    /// start and has not come back yet.
+    ///
+    /// # Errors
+    /// Where it has none.
+    pub fn check_state(&self) -> Result<(), StoreError> {
+        if !self.0.link.stateless.load(Relaxed) {
+            return Ok(());
+        }
+        let what = "this member's state was damaged and is being fetched from another member; ask that one meanwhile";
+        Err(StoreError::Storage(what.to_owned()))
+    }
+
     /// This member's state. Linearizable after [`Store::read_barrier`]. Whoever meets an error in it should say so to
     /// [`Store::read_failed`].
     #[must_use]

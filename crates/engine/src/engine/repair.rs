@@ -167,7 +167,7 @@ impl<S: StateMachine> Engine<S> {
 
     /// A reader met damage in the state. Several may, and late ones of a state that is gone already.
     pub(super) fn state_is_damaged(&mut self, id: GroupId) -> Result<(), EngineError> {
-        if self.machine(id).is_none_or(StateMachine::state_lost) {
+        if self.machine(id).is_none_or(StateMachine::awaits_state) {
             return Ok(());
         }
         self.is_damaged(id, Damage::State)

@@ -68,7 +68,7 @@ impl<S: StateMachine> Group<S> {
         let bytes_max = shared.settings.repair_bytes_max;
         let (held, payloads) = answer(&shared.log, self.id, self.node.commit_index(), false, question, bytes_max)?;
         shared.send(from, Frame::Repaired { group: self.id, held, payloads });
-        if question.state && question.first <= self.node.last_index() && !self.sending.contains_key(&from) {
+        if question.state && question.first <= self.node.commit_index() && !self.sending.contains_key(&from) {
             self.wanted.retain(|wanted| wanted.to != from);
             self.wanted.push(Wanted { to: from, at_least: question.first });
             self.send_wanted(shared)?;
@@ -80,6 +80,9 @@ impl<S: StateMachine> Group<S> {
     pub fn forget_abandoned(&mut self) -> bool {
         let abandoned = self.abandoned > 0;
         self.abandoned -= u32::from(abandoned);
+        if !abandoned {
+            self.checkpointing = None;
+        }
         abandoned
     }
 

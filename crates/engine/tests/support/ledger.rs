@@ -56,6 +56,8 @@ pub struct Ledger {
     pub mended: Vec<Mend>,
     /// Why the group stopped, each time.
     pub stopped: Vec<String>,
+    /// The next checkpoint meets damage.
+    pub fail_checkpoint: bool,
 }
 
 impl Content {
@@ -147,6 +149,7 @@ impl Ledger {
             lost,
             mended: Vec::new(),
             stopped: Vec::new(),
+            fail_checkpoint: false,
         }
     }
 }
@@ -184,7 +187,11 @@ impl StateMachine for Ledger {
         assert_eq!(content.meta.position, at);
         content.meta.configuration = Arc::clone(configuration);
         let (disk, path) = (self.disk.clone(), self.path.clone());
+        let fails = std::mem::take(&mut self.fail_checkpoint);
         Some(Box::new(move || {
+            if fails {
+                return Err(MachineError { group: 1, reason: "the ledger is damaged".into(), damaged: true });
+            }
             replace(&*disk, &path, &content.encode());
             Ok(content)
         }))

@@ -15,6 +15,8 @@ pub(crate) async fn range(front: &Front, request: rpc::RangeRequest) -> Result<r
     let request = convert::range_request(request).map_err(errors::operation)?;
     if linearizable {
         front.store.read_barrier().await.map_err(errors::store)?;
+    } else {
+        front.store.check_state().map_err(errors::store)?;
     }
     let (result, revision) = front.store.reader().range(&request).map_err(|failure| front.read_failed(failure))?;
     Ok(convert::range_response(front.header(revision), result))

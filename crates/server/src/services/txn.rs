@@ -16,6 +16,8 @@ pub(crate) async fn txn(front: &Front, request: rpc::TxnRequest) -> Result<rpc::
     if reads != Reads::No {
         if reads == Reads::Linearizable {
             front.store.read_barrier().await.map_err(errors::store)?;
+        } else {
+            front.store.check_state().map_err(errors::store)?;
         }
         let reply = front.store.reader().txn_read(&request).map_err(|failure| front.read_failed(failure))?;
         return Ok(response(front.header(reply.revision), reply));

@@ -3,7 +3,7 @@
 
 use kontiki_kv::{Alarm, PutRequest, TxnRequest};
 use kontiki_raft::NodeId;
-use kontiki_world::{DirectoryLock, SimDisk};
+use kontiki_world::{DirectoryLock, Disk, OpenMode, SimDisk};
 
 use super::*;
 use crate::watch::Hub;
@@ -291,4 +291,68 @@ fn parts_of_a_former_transfer_do_not_reach_the_next() {
     assert!(jobs.into_iter().all(|job| job().unwrap()) && end().unwrap());
     machine.install(&meta).unwrap();
     assert_eq!(machine.kv.applied().0, 1);
+}
+
+fn published(machine: &StoreMachine) -> i64 {
+    let mut at = 0;
+    machine.link.hub.progress(0, |revision, _| at = revision);
+    at
+}
+
+#[test]
+fn watches_miss_nothing_of_a_batch_that_met_damage() {
+    let Member { mut machine, disk, _dir } = member(1);
+    let value = "v".repeat(1_000);
+    let configuration = Arc::new(Configuration::of(MEMBERS.map(NodeId)));
+    let fill = |machine: &mut StoreMachine| {
+        for n in 1..=3_000 {
+            machine.apply(vec![entry(n, &put(&format!("key{n:05}"), &value))]).unwrap();
+        }
+        let at = LogPosition { term: Term(1), index: Index(3_000) };
+        let job = machine.begin_checkpoint(at, &configuration).unwrap();
+        machine.finish_checkpoint(job().unwrap()).unwrap();
+    };
+    fill(&mut machine);
+    let state = machine.options.state.clone();
+    drop(machine);
+    let options = KvOptions { cache_bytes: 4096, ..KvOptions::default() };
+    let kv = Kv::open(state.open_current().unwrap(), options).unwrap();
+    let link = Arc::new(Link::new(kv.reader(), 1, Hub::new(kv.revision()), configuration.clone()));
+    let options = MachineOptions {
+        member_id: 1,
+        data_dir: _dir.path().to_owned(),
+        state: state.clone(),
+        kv: options,
+        election_timeout: Duration::from_secs(1),
+        request_timeout: Duration::from_secs(7),
+        discard: Box::new(drop),
+    };
+    let mut machine = StoreMachine::new(options, kv, link, false).unwrap();
+    machine.apply(vec![entry(3_001, &put("key00001", "warm"))]).unwrap();
+    let file = disk.open(&state.current(), OpenMode::Existing).unwrap();
+    let rest = file.len().unwrap() - 16_384;
+    file.write_all_at(&vec![0x5a; rest as usize], 16_384).unwrap();
+    let batch = vec![entry(3_002, &put("key00001", "before")), entry(3_003, &put("key02999", "at"))];
+    assert!(machine.apply(batch.clone()).unwrap_err().damaged);
+    assert_eq!(published(&machine), 3_003, "what was applied before the damage is published");
+    machine.lose_state().unwrap();
+    assert!(machine.state_lost() && machine.awaits_state());
+
+    let mut leader = member(2).machine;
+    fill(&mut leader);
+    let (meta, mut source) = leader.snapshot().unwrap();
+    assert!(machine.receive_begin(&meta).unwrap());
+    while let Some(rows) = source.next_rows(1 << 20).unwrap() {
+        assert!(machine.receive_rows(&rows).unwrap());
+    }
+    assert!(machine.receive_end().unwrap());
+    machine.install(&meta).unwrap();
+    assert!(!machine.state_lost() && machine.awaits_state(), "readers still have the former state");
+    machine.apply(vec![entry(3_001, &put("key00001", "warm"))]).unwrap();
+    for (entry, revision) in batch.into_iter().zip([3_003, 3_004]) {
+        machine.apply(vec![entry]).unwrap();
+        assert_eq!((machine.kv.revision(), published(&machine)), (revision, revision));
+    }
+    assert!(!machine.awaits_state());
+    assert_eq!(machine.link.reader().revision(), 3_004);
 }
