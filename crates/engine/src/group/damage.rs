@@ -76,7 +76,7 @@ impl<S: StateMachine> Group<S> {
         Ok(())
     }
 
-    /// A checkpoint ended. Whether it was one that means nothing any more.
+    /// A checkpoint met damage and is over. Whether it was one that means nothing any more.
     pub fn forget_abandoned(&mut self) -> bool {
         let abandoned = self.abandoned > 0;
         self.abandoned -= u32::from(abandoned);
