@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::real::DirectoryLock;
+
 /// How a file is opened. All files are readable and writable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
@@ -58,6 +60,12 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Other than its absence.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// Takes a directory for this process alone, until what it gives is dropped.
+    ///
+    /// # Errors
+    /// `WouldBlock` while another process has it; otherwise as the operating system's.
+    fn lock(&self, dir: &Path) -> io::Result<DirectoryLock>;
 
     /// A path below a directory.
     fn join(&self, dir: &Path, name: &str) -> PathBuf {

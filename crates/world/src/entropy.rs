@@ -1,5 +1,7 @@
 //! Chance: from the operating system at birth, from a seed afterwards.
 
+use std::sync::{Mutex, PoisonError};
+
 /// 64 bits of the operating system's entropy.
 ///
 /// # Panics
@@ -9,6 +11,40 @@ pub fn entropy() -> u64 {
     let mut bytes = [0u8; 8];
     assert!(getrandom::fill(&mut bytes).is_ok(), "the operating system gives no entropy");
     u64::from_le_bytes(bytes)
+}
+
+/// A source of identities: 64 bits that nobody else draws.
+pub trait Entropy: Send + Sync + std::fmt::Debug {
+    /// The next 64 bits.
+    fn draw(&self) -> u64;
+}
+
+/// The operating system's entropy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealEntropy;
+
+impl Entropy for RealEntropy {
+    fn draw(&self) -> u64 {
+        entropy()
+    }
+}
+
+/// Chance that follows from a seed.
+#[derive(Debug)]
+pub struct SeededEntropy(Mutex<Random>);
+
+impl SeededEntropy {
+    /// The sequence of this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> SeededEntropy {
+        SeededEntropy(Mutex::new(Random::new(seed)))
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn draw(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).next_u64()
+    }
 }
 
 /// A small generator (SplitMix64 by Steele, Lea and Flood) whose sequence for a seed is part of our contract: seeds stand in bug reports.

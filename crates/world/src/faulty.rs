@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use crate::disk::{Disk, File, OpenMode};
 use crate::entropy::Random;
+use crate::real::DirectoryLock;
 
 /// What a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,7 @@ struct State {
     releases: u64,
     hanging: u64,
     bytes_left: Option<u64>,
+    overlooking: bool,
 }
 
 #[derive(Debug)]
@@ -128,6 +130,7 @@ impl FaultyDisk {
             releases: 0,
             hanging: 0,
             bytes_left: None,
+            overlooking: false,
         };
         FaultyDisk { inner, script: Arc::new(Script { state: Mutex::new(state), released: Condvar::new() }) }
     }
@@ -152,6 +155,16 @@ impl FaultyDisk {
         if let Some(line) = self.script.lock().faults.get_mut(&id) {
             line.lifted = true;
         }
+    }
+
+    /// A fault strikes no more and is forgotten. How often it has struck.
+    pub fn withdraw(&self, id: FaultId) -> u64 {
+        self.script.lock().faults.remove(&id).map_or(0, |line| line.struck)
+    }
+
+    /// While true, operations pass that no fault counts or strikes: those of whoever only looks on.
+    pub fn overlook(&self, overlooking: bool) {
+        self.script.lock().overlooking = overlooking;
     }
 
     /// All who hang go on. Later ones hang again, unless their fault was lifted.
@@ -182,6 +195,9 @@ impl Script {
         let mut course = Course::Pass;
         let (mut error, mut delay, mut hang) = (None, Duration::ZERO, false);
         let mut state = self.lock();
+        if state.overlooking {
+            return Ok(course);
+        }
         let State { random, faults, .. } = &mut *state;
         for line in faults.values_mut() {
             if !line.due(operation, name) {
@@ -274,6 +290,10 @@ impl FaultyDisk {
 }
 
 impl Disk for FaultyDisk {
+    fn lock(&self, dir: &Path) -> io::Result<DirectoryLock> {
+        self.inner.lock(dir)
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let name = name_of(path);
         self.script.strike(Operation::Open, &name)?;

@@ -10,9 +10,9 @@ mod read_only;
 mod real;
 mod sim;
 
-pub use clock::{Clock, RealClock};
+pub use clock::{Clock, RealClock, Sleep, before};
 pub use disk::{Disk, File, OpenMode};
-pub use entropy::{Random, entropy};
+pub use entropy::{Entropy, Random, RealEntropy, SeededEntropy, entropy};
 pub use faulty::{Damage, Fault, FaultId, FaultyDisk, Operation};
 pub use private::{Place, Tightened, Unsafe, make_private};
 pub use read_only::ReadOnlyDisk;

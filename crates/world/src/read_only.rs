@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::{Disk, File, OpenMode};
-use crate::real::{NO_FOLLOW, RealDisk, RealFile, tell_of_link};
+use crate::real::{DirectoryLock, NO_FOLLOW, RealDisk, RealFile, tell_of_link};
 
 /// The operating system's file system, to be read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +18,10 @@ fn refused() -> io::Error {
 }
 
 impl Disk for ReadOnlyDisk {
+    fn lock(&self, _: &Path) -> io::Result<DirectoryLock> {
+        Err(refused())
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         if mode == OpenMode::New {
             return Err(refused());

@@ -16,6 +16,10 @@ use crate::disk::{Disk, File, OpenMode};
 pub struct RealDisk;
 
 impl Disk for RealDisk {
+    fn lock(&self, dir: &Path) -> io::Result<DirectoryLock> {
+        DirectoryLock::acquire(dir)
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut options = own_file();
         match mode {
@@ -117,8 +121,8 @@ impl File for RealFile {
 /// Held while this process owns a directory; released when dropped, also by the operating system when the process dies.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    /// The open file that carries the lock.
-    _file: fs::File,
+    /// The open file that carries the lock; none where nobody else could ask for it.
+    _file: Option<fs::File>,
     path: PathBuf,
 }
 
@@ -134,7 +138,13 @@ impl DirectoryLock {
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
-        Ok(DirectoryLock { _file: file, path })
+        Ok(DirectoryLock { _file: Some(file), path })
+    }
+
+    /// The lock of a directory that only this process can see: on a simulated disk.
+    #[must_use]
+    pub fn unshared(dir: &Path) -> DirectoryLock {
+        DirectoryLock { _file: None, path: dir.join(LOCK_NAME) }
     }
 
     /// Keeps whoever would write out of `dir` while it is looked at, and changes nothing: others may look at the same time.
@@ -148,7 +158,7 @@ impl DirectoryLock {
         match options.read(true).custom_flags(NO_FOLLOW).open(&path).map_err(tell_of_link) {
             Ok(file) => {
                 flock(&file, FlockOperation::NonBlockingLockShared)?;
-                Ok(Some(DirectoryLock { _file: file, path }))
+                Ok(Some(DirectoryLock { _file: Some(file), path }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -11,9 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, File, OpenMode};
 use crate::entropy::Random;
+use crate::real::DirectoryLock;
 
 mod content;
-use content::Content;
+mod inode;
+mod power;
+
+use inode::{Body, Inode, Unsynced};
 
 /// A simulated disk. Clones are the same disk. Directories are durable once made; names in them only after
 /// [`Disk::sync_dir`]. A rename must stay within its directory.
@@ -30,9 +34,16 @@ struct State {
     directories: BTreeMap<PathBuf, Directory>,
     inodes_made: u64,
     syncs_fail: bool,
+    syncs_failed: u64,
+    /// So many syncs succeed before one fails.
+    sync_fails_after: Option<u64>,
     bytes_left: Option<u64>,
     syncs: u64,
     bytes_written: u64,
+    /// So many changes succeed before the power fails.
+    fuse: Option<u64>,
+    /// The power has failed, and [`SimDisk::crash`] was not called yet.
+    dark: bool,
 }
 
 #[derive(Debug, Default)]
@@ -50,25 +61,6 @@ enum Change {
     Remove(String),
 }
 
-#[derive(Debug)]
-struct Inode {
-    number: u64,
-    body: Mutex<Body>,
-}
-
-#[derive(Debug, Default)]
-struct Body {
-    seen: Content,
-    durable: Content,
-    unsynced: Vec<Unsynced>,
-}
-
-#[derive(Debug)]
-enum Unsynced {
-    Write { offset: u64, bytes: Vec<u8> },
-    Length(u64),
-}
-
 impl SimDisk {
     /// An empty disk whose crashes follow from `seed`.
     #[must_use]
@@ -79,9 +71,13 @@ impl SimDisk {
             directories: BTreeMap::new(),
             inodes_made: 0,
             syncs_fail: false,
+            syncs_failed: 0,
+            sync_fails_after: None,
             bytes_left: None,
             syncs: 0,
             bytes_written: 0,
+            fuse: None,
+            dark: false,
         };
         SimDisk { state: Arc::new(Mutex::new(state)) }
     }
@@ -90,7 +86,8 @@ impl SimDisk {
     /// unsynced changes of names a first part survives. Files opened before give errors from now on.
     pub fn crash(&self) {
         let mut state = lock(&self.state);
-        let State { random, generation, directories, .. } = &mut *state;
+        let State { random, generation, directories, fuse, dark, .. } = &mut *state;
+        (*fuse, *dark) = (None, false);
         *generation += 1;
         let mut done = BTreeSet::new();
         for directory in directories.values_mut() {
@@ -115,6 +112,12 @@ impl SimDisk {
         lock(&self.state).syncs_fail = fail;
     }
 
+    /// One sync fails, after so many that do not, and what it would have made durable is lost at the next crash, as with
+    /// [`SimDisk::fail_syncs`].
+    pub fn fail_one_sync_after(&self, syncs: u64) {
+        lock(&self.state).sync_fails_after = Some(syncs);
+    }
+
     /// Files may grow by this many bytes together; `None` for ever.
     pub fn full(&self, bytes_left: Option<u64>) {
         lock(&self.state).bytes_left = bytes_left;
@@ -124,6 +127,12 @@ impl SimDisk {
     #[must_use]
     pub fn syncs(&self) -> u64 {
         lock(&self.state).syncs
+    }
+
+    /// How many of them failed because a test wished it.
+    #[must_use]
+    pub fn syncs_failed(&self) -> u64 {
+        lock(&self.state).syncs_failed
     }
 
     /// How many bytes were written.
@@ -139,8 +148,15 @@ impl State {
     }
 
     fn count_sync(&mut self) -> io::Result<()> {
+        self.burn()?;
         self.syncs += 1;
-        if self.syncs_fail { Err(io::Error::other("simulated failure of a sync")) } else { Ok(()) }
+        let due = self.sync_fails_after == Some(0);
+        self.sync_fails_after = if due { None } else { self.sync_fails_after.map(|after| after - 1) };
+        if self.syncs_fail || due {
+            self.syncs_failed += 1;
+            return Err(io::Error::other("simulated failure of a sync"));
+        }
+        Ok(())
     }
 
     fn reserve(&mut self, bytes: u64) -> io::Result<()> {
@@ -178,50 +194,19 @@ impl Change {
     }
 }
 
-impl Body {
-    fn sync(&mut self) {
-        for unsynced in self.unsynced.drain(..) {
-            if let Unsynced::Write { offset, bytes } = unsynced {
-                self.durable.copy_pages(&self.seen, offset, bytes.len() as u64);
-            }
-        }
-        self.durable.set_len(self.seen.len());
-    }
-
-    fn crash(&mut self, random: &mut Random) {
-        let mood = random.below(4); // of the whole file: all lost, all kept, or each write by itself
-        for unsynced in self.unsynced.drain(..) {
-            let fate = if mood < 2 { mood } else { random.below(3) };
-            match (fate, unsynced) {
-                (0, _) => {}
-                (1, Unsynced::Write { offset, bytes }) => self.durable.write(&bytes, offset),
-                (_, Unsynced::Write { offset, bytes }) => write_torn(&mut self.durable, &bytes, offset, random),
-                (_, Unsynced::Length(len)) => self.durable.set_len(len),
-            }
-        }
-        self.seen = self.durable.clone();
-    }
-}
-
-/// Writes some of the sectors that `bytes` covers.
-fn write_torn(content: &mut Content, bytes: &[u8], offset: u64, random: &mut Random) {
-    let mut done = 0;
-    while done < bytes.len() {
-        let at = offset + done as u64;
-        let end = bytes.len().min(done + (SECTOR - at % SECTOR) as usize);
-        if random.one_in(2) {
-            content.write(&bytes[done..end], at);
-        }
-        done = end;
-    }
-}
-
 impl Disk for SimDisk {
+    fn lock(&self, dir: &Path) -> io::Result<DirectoryLock> {
+        Ok(DirectoryLock::unshared(dir))
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let (dir, name) = split(path)?;
         let mut state = lock(&self.state);
         let generation = state.generation;
         let number = state.inodes_made;
+        if !state.directory(dir)?.seen.contains_key(&name) && mode != OpenMode::Existing {
+            state.burn()?;
+        }
         let directory = state.directory(dir)?;
         let inode = match (directory.seen.get(&name), mode) {
             (Some(_), OpenMode::New) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, label(path))),
@@ -256,6 +241,7 @@ impl Disk for SimDisk {
             return Err(io::Error::new(io::ErrorKind::CrossesDevices, "a simulated rename stays in its directory"));
         }
         let mut state = lock(&self.state);
+        state.burn()?;
         let directory = state.directory(dir)?;
         if !directory.seen.contains_key(&old) {
             return Err(not_found(from));
@@ -267,6 +253,7 @@ impl Disk for SimDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let (dir, name) = split(path)?;
         let mut state = lock(&self.state);
+        state.burn()?;
         let directory = state.directory(dir)?;
         if !directory.seen.contains_key(&name) {
             return Err(not_found(path));
@@ -313,6 +300,7 @@ impl SimFile {
 
     fn resize(&self, len: u64, shrink: bool) -> io::Result<()> {
         let (mut state, mut body) = self.enter()?;
+        state.burn()?;
         if len > body.seen.len() {
             state.reserve(len - body.seen.len())?;
         } else if !shrink {
@@ -336,6 +324,7 @@ impl File for SimFile {
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let (mut state, mut body) = self.enter()?;
+        state.burn()?;
         state.reserve((offset + bytes.len() as u64).saturating_sub(body.seen.len()))?;
         state.bytes_written += bytes.len() as u64;
         body.seen.write(bytes, offset);
@@ -346,7 +335,9 @@ impl File for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let (mut state, mut body) = self.enter()?;
         if let Err(error) = state.count_sync() {
-            body.unsynced.clear(); // the kernel forgets that these pages were dirty
+            if !state.dark {
+                body.unsynced.clear(); // the kernel forgets that these pages were dirty
+            }
             return Err(error);
         }
         body.sync();
@@ -365,9 +356,6 @@ impl File for SimFile {
         Ok(self.enter()?.1.seen.len())
     }
 }
-
-/// The unit in which a torn write survives.
-const SECTOR: u64 = 512;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -115,6 +115,22 @@ fn a_failed_sync_loses_what_it_was_for() {
 }
 
 #[test]
+fn one_sync_may_fail_and_the_next_does_not_make_up_for_it() {
+    let (disk, dir) = disk(1);
+    let file = disk.open(&dir.join("a"), OpenMode::New).unwrap();
+    file.allocate(8192).unwrap();
+    disk.fail_one_sync_after(2);
+    file.sync_data().unwrap();
+    disk.sync_dir(&dir).unwrap();
+    file.write_all_at(b"lost", 0).unwrap();
+    assert!(file.sync_data().is_err());
+    file.sync_data().unwrap();
+    assert_eq!(disk.syncs_failed(), 1);
+    disk.crash();
+    assert_eq!(read(&disk, &dir.join("a"))[..4], [0; 4]);
+}
+
+#[test]
 fn a_full_disk_says_so() {
     let (disk, dir) = disk(1);
     let file = disk.open(&dir.join("a"), OpenMode::New).unwrap();
