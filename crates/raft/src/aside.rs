@@ -22,6 +22,9 @@ pub(crate) struct Aside {
     pub(crate) exclusion: Option<Exclusion>,
     /// What was decided since the listener last asked.
     pub(crate) decisions: Vec<Decision>,
+    /// The transfer of a leadership that is over, for planted bug 12.
+    #[cfg(feature = "planted")]
+    pub(crate) left_transfer: Option<crate::transfer::Transfer>,
 }
 
 /// A message that may be sent once its ticket is durable.
@@ -50,6 +53,8 @@ impl Empty for Aside {
                 pulls: Vec::new(),
                 exclusion: None,
                 decisions: Vec::new(),
+                #[cfg(feature = "planted")]
+                left_transfer: None,
             }
         }
     }

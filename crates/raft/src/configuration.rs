@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::planted::planted;
 use crate::types::{Incarnation, Index, NodeId};
 
 /// The members of a group and what they have agreed on. Replicated as entries of the log; passed by reference.
@@ -342,6 +343,9 @@ impl Configuration {
             }
             MemberChange::SetPriority(id, priority) => {
                 self.is_member(id).then_some(()).ok_or(ChangeRefusal::NotMember(id))?;
+                if planted(38) && take(&mut self.learners, id).is_some() {
+                    insert(&mut self.voters, id);
+                }
                 self.set_attributes(id, Attributes { priority, ..self.attributes(id) });
                 Ok(())
             }

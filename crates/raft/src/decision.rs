@@ -158,6 +158,8 @@ pub enum VoteRefusal {
     },
     /// The term is not newer than the own.
     TermHasBegun(Term),
+    /// This replica waits to be added to a group that exists: one whose log is empty cannot lead that.
+    FoundsAnother,
 }
 
 /// Why a replica whose timer ran out does not stand.
@@ -273,6 +275,7 @@ impl fmt::Display for VoteRefusal {
             VoteRefusal::LeaderIsHeard(None) => write!(f, "leads itself"),
             VoteRefusal::Promised { ticks_left } => write!(f, "a leader was promised {ticks_left} more ticks"),
             VoteRefusal::TermHasBegun(term) => write!(f, "term {term} has begun"),
+            VoteRefusal::FoundsAnother => write!(f, "waits to be added to a group that has entries"),
         }
     }
 }

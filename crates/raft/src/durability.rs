@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::planted::planted;
 use crate::rare::{Empty, Rare};
 use crate::types::{Index, Ticket};
 
@@ -95,7 +96,7 @@ impl Durability {
         let kept = first.previous();
         self.index = self.index.min(kept);
         for older in self.appends.queue.iter_mut().rev() {
-            if older.last <= kept {
+            if older.last <= kept || planted(24) {
                 break; // lasts never fall along the queue
             }
             older.last = kept;

@@ -9,11 +9,15 @@
 //! for pre-votes at once and grants them. It can do no harm if the leader lives, because the others still stick to it,
 //! and costs a few ticks instead of an election timeout if the leader is dead.
 
+use std::sync::Arc;
+
 use crate::aside::Suspicion;
+use crate::configuration::Configuration;
 use crate::decision::{Decision, Quiet, VoteRefusal};
 use crate::interface::{Effect, Settings};
 use crate::message::{Body, HeartbeatReply, Message, RequestVote, RequestVoteReply};
 use crate::node::Node;
+use crate::planted::planted;
 use crate::quorum::{self, Outcome};
 use crate::random::Random;
 use crate::role::{Role, Vote, Votes};
@@ -55,6 +59,11 @@ fn election_timeout(settings: &Settings, random: &mut Random) -> u32 {
     base.saturating_add(random.below(base))
 }
 
+/// Whether a candidate's log is less complete than the own (§3.6.1).
+fn is_older(theirs: LogPosition, own: LogPosition) -> bool {
+    if planted(3) { theirs.index < own.index } else { theirs < own }
+}
+
 impl Node {
     /// One unit of time.
     pub(crate) fn on_tick(&mut self, effects: &mut Vec<Effect>) {
@@ -78,7 +87,7 @@ impl Node {
         }
         if quorum::is_sole_voter(self.membership.current(), self.id) {
             // Nobody to ask and nobody to wait for, but for the own disk.
-            if !matches!(self.role, Role::Candidate(_)) {
+            if !self.is_candidate() {
                 self.stand(false, effects);
             }
         } else if self.timer.elapsed >= self.timer.timeout {
@@ -152,6 +161,10 @@ impl Node {
         let own = configuration.attributes(self.id).priority;
         let first = configuration.voters.iter().filter(|id| configuration.attributes(**id).priority > own).count();
         u32::try_from(first.min(2)).expect("at most two")
+    }
+
+    pub(crate) fn is_candidate(&self) -> bool {
+        matches!(self.role, Role::Candidate(_))
     }
 
     /// Tries again after one to three ticks.
@@ -234,8 +247,8 @@ impl Node {
             return Some(VoteRefusal::Promised { ticks_left: self.promise_left });
         }
         // Without check-quorum a leader may stay in office that nobody can reach; it must be possible to depose it.
-        (self.settings.check_quorum && self.hears_leader())
-            .then_some(VoteRefusal::LeaderIsHeard(leader.filter(|_| !leads)))
+        let sticks = self.hears_leader() || planted(10) && self.term_leader.get().is_some();
+        (self.settings.check_quorum && sticks).then_some(VoteRefusal::LeaderIsHeard(leader.filter(|_| !leads)))
     }
 
     /// Whether a leader is in office, as far as this replica can tell.
@@ -246,7 +259,7 @@ impl Node {
 
     /// Stands for election, by pre-vote first where that is set.
     pub(crate) fn campaign(&mut self, effects: &mut Vec<Effect>) {
-        if matches!(self.role, Role::Candidate(_)) && !self.hard_state_is_durable() {
+        if self.is_candidate() && !self.hard_state_is_durable() {
             // Nobody was asked yet: another term would change nothing.
             return self.stay_quiet(Quiet::DiskIsSlow);
         }
@@ -262,13 +275,18 @@ impl Node {
     fn must_stay_quiet(&self, transfer: bool) -> Option<Quiet> {
         if self.excluded || self.is_stranger() {
             Some(Quiet::Excluded)
-        } else if !self.membership.current().is_voter(self.id) {
+        } else if !self.electorate().is_voter(self.id) {
             Some(Quiet::NoVoter)
         } else if self.promise_left > 0 && !transfer {
             Some(Quiet::Promised)
         } else {
             None
         }
+    }
+
+    /// Who elects: by the configuration in force, as everything is decided.
+    fn electorate(&self) -> &Arc<Configuration> {
+        if planted(35) { self.membership.at(self.commit_index) } else { self.membership.current() }
     }
 
     fn stay_quiet(&mut self, why: Quiet) {
@@ -308,11 +326,17 @@ impl Node {
 
     pub(crate) fn request_votes(&mut self, term: Term, pre_vote: bool, transfer: bool, effects: &mut Vec<Effect>) {
         let request = RequestVote { last: self.log.last_position(), pre_vote, transfer };
-        for voter in self.membership.current().members() {
-            if voter != self.id && self.membership.current().is_voter(voter) {
+        for voter in self.electorate().members() {
+            if voter != self.id && self.electorate().is_voter(voter) {
                 self.send_in_term(voter, term, Body::RequestVote(request), effects);
             }
         }
+    }
+
+    /// Whether the candidate cannot be of the group that this replica waits to be added to. That group has entries, and so
+    /// has whoever may lead it; one without any is a first member that has lost its disk, or of another group.
+    fn awaits_another(&self, request: &RequestVote) -> bool {
+        self.configuration().members().is_empty() && request.last == LogPosition::START
     }
 
     /// Receives RequestVote of the current term (§3.4; receiver rules of Figure 3.1).
@@ -322,7 +346,8 @@ impl Node {
         // whatever the term has become.
         let refusal = match self.voted_for().filter(|candidate| *candidate != from) {
             Some(candidate) => Some(VoteRefusal::Voted(candidate)),
-            None if request.last < own => Some(VoteRefusal::LogIsNewer { own, theirs: request.last }),
+            None if self.awaits_another(&request) => Some(VoteRefusal::FoundsAnother),
+            None if is_older(request.last, own) => Some(VoteRefusal::LogIsNewer { own, theirs: request.last }),
             None if self.promise_left > 0 && !request.transfer => {
                 Some(VoteRefusal::Promised { ticks_left: self.promise_left })
             }
@@ -352,7 +377,9 @@ impl Node {
         let own = self.log.last_position();
         let refusal = if proposed <= self.current_term {
             Some(VoteRefusal::TermHasBegun(self.current_term))
-        } else if request.last < own {
+        } else if self.awaits_another(&request) {
+            Some(VoteRefusal::FoundsAnother)
+        } else if is_older(request.last, own) {
             Some(VoteRefusal::LogIsNewer { own, theirs: request.last })
         } else {
             self.stands_by_leader(from)
@@ -415,7 +442,7 @@ impl Node {
     fn decide_pre_vote(&mut self, effects: &mut Vec<Effect>) {
         let Role::PreCandidate(votes) = &self.role else { return };
         let term = Term(self.current_term.0 + 1);
-        match quorum::outcome(self.membership.current(), |voter| votes.of(voter)) {
+        match quorum::outcome(self.electorate(), |voter| votes.of(voter)) {
             Outcome::Won => {
                 self.decide(|| Decision::ElectionDecided { term, pre_vote: true, won: true });
                 self.stand(false, effects);
@@ -456,7 +483,7 @@ impl Node {
         let dead = self.aside.suspicion.map(|suspicion| suspicion.leader);
         // A dead leader's answer is not waited for: with it counted as a refusal a split vote shows at once.
         let vote = |voter| votes.of(voter).or_else(|| (Some(voter) == dead).then_some(false));
-        let outcome = quorum::outcome(self.membership.current(), vote);
+        let outcome = quorum::outcome(self.electorate(), vote);
         let (term, votes) =
             (self.current_term, if outcome == Outcome::Lost { votes.clone() } else { Votes::default() });
         if outcome != Outcome::Open {
@@ -493,6 +520,15 @@ impl Node {
             return self.on_pre_vote_refused(from, reply.last, effects);
         }
         let reply = match &message.body {
+            Body::RequestVoteReply(reply) if planted(7) && !reply.pre_vote && self.is_candidate() => {
+                return self.on_vote(from, *reply, effects);
+            }
+            Body::AppendAccepted(answer) if planted(18) && matches!(self.role, Role::Leader(_)) => {
+                return self.on_append_accepted(from, *answer);
+            }
+            Body::Heartbeat(heartbeat) if planted(20) => {
+                return self.answer_heartbeat(from, message.term, *heartbeat, effects);
+            }
             Body::RequestVote(request) => {
                 let last = self.log.last_position();
                 Body::RequestVoteReply(RequestVoteReply { granted: false, pre_vote: request.pre_vote, last })

@@ -186,6 +186,7 @@ mod log_view;
 mod membership;
 mod message;
 mod node;
+pub mod planted;
 mod progress;
 mod pull;
 mod quorum;

@@ -2,6 +2,7 @@
 //!
 //! Terms never fall along a log, so a log of millions of entries written under a few leaders is a few runs.
 
+use crate::planted::planted;
 use crate::types::{Index, LogPosition, Term, TermRun, TermRuns};
 
 /// The shape of one replica's log.
@@ -151,9 +152,12 @@ impl LogView {
 
     /// Forgets every entry up to `index`, which must be held.
     pub(crate) fn compact(&mut self, index: Index) {
-        let Some(position) = self.position_at(index) else {
+        let Some(mut position) = self.position_at(index) else {
             panic!("compaction at {index}, outside of the log {}..={}", self.compacted.index, self.last);
         };
+        if planted(23) {
+            position.term = self.term_at(index.next()).unwrap_or(position.term);
+        }
         if index == self.compacted.index {
             return;
         }

@@ -11,7 +11,8 @@ use crate::interface::{Append, Content, Effect, EntrySizes, Input, Leadership, P
 use crate::invariants::Moment;
 use crate::log_view::LogView;
 use crate::membership::Membership;
-use crate::message::{Body, Message};
+use crate::message::{Body, Message, RequestVoteReply};
+use crate::planted::planted;
 use crate::rare::{Optional, Rare};
 use crate::role::{Follower, Role};
 use crate::types::{HardState, Index, LogPosition, NodeId, Term, TermRun, TermRuns, Ticket};
@@ -112,7 +113,7 @@ impl Node {
             incarnation: Optional::new(incarnation.map(|incarnation| incarnation.0)),
             settings,
             current_term: hard_state.term,
-            voted_for: Optional::new(hard_state.voted_for.map(|candidate| candidate.0)),
+            voted_for: Optional::new(hard_state.voted_for.filter(|_| !planted(4)).map(|candidate| candidate.0)),
             log: LogView::new(compacted, runs, last),
             membership: Membership::new(compacted.index, applied, start.configuration, start.configurations),
             durability: Durability::new(last),
@@ -235,6 +236,10 @@ impl Node {
                 self.ask_in_newer_term(message.term, effects);
                 false
             }
+            Body::RequestVoteReply(reply) if planted(5) && self.is_candidate() => {
+                self.on_vote(from, RequestVoteReply { granted: true, ..*reply }, effects);
+                false
+            }
             // §4.2.3: who hears a leader does not help to depose it. Not even the term is taken over.
             Body::RequestVote(request) if !request.transfer && self.stands_by_leader(from).is_some() => {
                 let (term, why) = (message.term, self.stands_by_leader(from).expect("just seen"));
@@ -278,7 +283,7 @@ impl Node {
             (PreCandidate, Body::RequestVoteReply(reply)) if reply.pre_vote && !reply.granted => {
                 self.on_pre_vote_refused(from, reply.last, effects);
             }
-            (Candidate, Body::RequestVoteReply(reply)) if !reply.pre_vote => {
+            (Candidate, Body::RequestVoteReply(reply)) if !reply.pre_vote || planted(6) => {
                 self.on_vote(from, reply, effects);
             }
             // Answers to a candidacy that is over (bug V22), or to the other kind of question (bug V17).
@@ -368,7 +373,8 @@ impl Node {
     /// As [`Node::send`], for the messages of pre-vote, which name a term that nobody has entered.
     pub(crate) fn send_in_term(&mut self, to: NodeId, term: Term, body: Body, effects: &mut Vec<Effect>) {
         let message = Message { term, incarnation: self.incarnation(), body };
-        if self.hard_state_is_durable() {
+        let early = planted(1) && matches!(message.body, Body::RequestVoteReply(reply) if reply.granted);
+        if early || self.hard_state_is_durable() {
             effects.push(Effect::Send { to, message });
             return;
         }
@@ -414,6 +420,7 @@ impl Node {
                 write.expect("the append was staged in this step").hard_state = hard_state;
             }
         } else if hard_state.is_some() {
+            let hard_state = hard_state.filter(|_| !(planted(2) && self.is_candidate()));
             effects.push(Effect::Persist(Persist { ticket: self.durability.issue(), hard_state, append: None }));
         }
     }
@@ -536,7 +543,7 @@ impl Node {
     /// Membership in force at `index`, for the description of a snapshot taken there.
     #[must_use]
     pub fn configuration_at(&self, index: Index) -> &Arc<Configuration> {
-        self.membership.at(index)
+        self.membership.at(if planted(29) { Index(0) } else { index })
     }
 
     /// Whether this replica leads and has committed an entry of its own term, so that its commit index covers

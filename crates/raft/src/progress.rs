@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 
 use crate::interface::Settings;
+use crate::planted::planted;
 use crate::types::{Incarnation, Index, NodeId};
 
 /// A leader's view of one follower or learner. Times are in ticks of the leader's life.
@@ -149,7 +150,7 @@ impl Progress {
             // what was on its way is lost.
             self.on_reset();
         }
-        if matched > self.match_index {
+        if matched > self.match_index || planted(25) {
             self.match_index = matched;
             self.waiting_since = now;
         }

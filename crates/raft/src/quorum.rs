@@ -2,6 +2,7 @@
 //! (bugs M08, M19).
 
 use crate::configuration::Configuration;
+use crate::planted::planted;
 use crate::types::NodeId;
 
 /// The largest value that a quorum has reached: the majority's median of each half, and of both halves the smaller.
@@ -9,13 +10,27 @@ use crate::types::NodeId;
 /// With match indexes this is what may be committed, with acknowledged rounds what is confirmed, with times of last
 /// contact since when a quorum has been heard. Zero where nobody votes.
 pub(crate) fn reached(configuration: &Configuration, value: impl Fn(NodeId) -> u64) -> u64 {
+    if planted(8) {
+        return reached_with(configuration, &configuration.learners, value);
+    }
     let new = majority_reached(&configuration.voters, &value);
     let old = majority_reached(&configuration.outgoing, &value);
     match (new, old) {
+        (Some(new), Some(_)) if planted(9) => new,
         (Some(new), Some(old)) => new.min(old), // §4.3: agreement needs separate majorities of both
         (Some(only), None) | (None, Some(only)) => only,
         (None, None) => 0,
     }
+}
+
+/// What as many as are a majority of the voters have reached, `others` among them: the wrong count of planted bugs.
+pub(crate) fn reached_with(configuration: &Configuration, others: &[NodeId], value: impl Fn(NodeId) -> u64) -> u64 {
+    let count = |half: &[NodeId]| {
+        let mut values: Vec<u64> = half.iter().chain(others).map(|id| value(*id)).collect();
+        values.sort_unstable_by(|one, other| other.cmp(one));
+        values.get(half.len() / 2).copied().filter(|_| !half.is_empty())
+    };
+    count(&configuration.voters).unwrap_or(0).min(count(&configuration.outgoing).unwrap_or(u64::MAX))
 }
 
 /// How an election stands.

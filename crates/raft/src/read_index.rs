@@ -7,6 +7,7 @@ use crate::decision::Decision;
 use crate::interface::Effect;
 use crate::message::{Body, Heartbeat, HeartbeatReply, Message};
 use crate::node::Node;
+use crate::planted::planted;
 use crate::quorum;
 use crate::role::{Leader, Role};
 use crate::types::{Index, NodeId, ReadId};
@@ -83,7 +84,7 @@ impl Node {
     /// Opens one round for all reads that came since the last flush.
     pub(crate) fn open_read_round(&mut self, effects: &mut Vec<Effect>) {
         let Role::Leader(leader) = &mut self.role else { return };
-        if leader.reads.fresh.is_empty() || !leader.committed_in_own_term {
+        if leader.reads.fresh.is_empty() || !(leader.committed_in_own_term || planted(39)) {
             return;
         }
         let round = leader.round + 1; // the one that `broadcast_heartbeat` opens
@@ -121,7 +122,7 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { unreachable!("dispatched to leaders only") };
         let newest = leader.round;
         let now = leader.clock;
-        let sent_at = leader.rounds.sent_at(reply.round);
+        let sent_at = if planted(42) { Some(now) } else { leader.rounds.sent_at(reply.round) };
         let Some(peer) = leader.peer_mut(from) else { return };
         if reply.round > newest {
             return; // answers nothing that was asked
@@ -198,7 +199,12 @@ impl Node {
     }
 
     /// Leadership ended: what was not confirmed cannot be any more.
-    pub(crate) fn refuse_reads(&mut self, reads: Reads, effects: &mut Vec<Effect>) {
+    pub(crate) fn refuse_reads(&mut self, mut reads: Reads, effects: &mut Vec<Effect>) {
+        while planted(41)
+            && let Some(read) = reads.unconfirmed.pop_front()
+        {
+            self.answer_read(read.id, read.asked_by, read.index, effects);
+        }
         let unconfirmed = reads.unconfirmed.into_iter().map(|read| (read.id, read.asked_by));
         for (id, asked_by) in unconfirmed.chain(reads.fresh) {
             match asked_by {

@@ -15,6 +15,7 @@ use crate::decision::{Decision, Ignored};
 use crate::interface::{Content, Effect};
 use crate::message::{Body, Message};
 use crate::node::Node;
+use crate::planted::planted;
 use crate::progress::Progress;
 use crate::role::Role;
 use crate::types::{Incarnation, Index, NodeId};
@@ -35,7 +36,7 @@ impl Node {
         if leader.transfer.is_some() {
             return Err(ChangeRefusal::Transferring);
         }
-        if !leader.committed_in_own_term {
+        if !leader.committed_in_own_term && !planted(34) {
             return Err(ChangeRefusal::TooEarly);
         }
         if self.membership.index() > self.commit_index || present.is_joint() {
@@ -67,7 +68,8 @@ impl Node {
         let present = self.membership.current();
         if present.is_joint() {
             // §4.3: the joint configuration is committed and applied here, so the new half may go on alone.
-            if self.applied >= self.membership.index() {
+            let own = self.log.term_at(self.membership.index()) == Some(self.current_term);
+            if self.applied >= self.membership.index() && (own || !planted(36)) {
                 self.append_configuration(present.left(), effects);
             }
         } else if let Some(next) = self.with_bound_incarnations().or_else(|| self.with_promotions()) {

@@ -10,10 +10,11 @@ use crate::message::{
     AppendAccepted, AppendEntries, AppendRejected, Body, Entries, Heartbeat, HeartbeatReply, Message,
 };
 use crate::node::Node;
+use crate::planted::planted;
 use crate::progress::{Pace, Progress};
 use crate::quorum;
 use crate::role::{Leader, Role};
-use crate::types::{Incarnation, Index, LogPosition, NodeId, SnapshotMeta, Term};
+use crate::types::{Incarnation, Index, LogPosition, NodeId, SnapshotMeta, Term, TermRun};
 
 /// A snapshot that nobody reports on is given up after so many election timeouts (bug S02).
 const SNAPSHOT_TIMEOUTS: u64 = 10;
@@ -62,7 +63,7 @@ impl Node {
     pub(crate) fn take_entries(&mut self, entries: Entries, effects: &mut Vec<Effect>) {
         let Entries { prev, last, runs, configurations } = entries;
         // Bug L01: a late, shorter request must not cut a longer log that agrees with it.
-        let Some(first) = self.log.first_difference(prev.index, &runs, last) else { return };
+        let Some(first) = self.first_to_take(prev.index, &runs, last) else { return };
         assert!(first > self.commit_index, "Leader Completeness: entry {first} is committed and would be replaced");
         let own_last = self.log.last_index();
         let mut changed = false;
@@ -86,10 +87,18 @@ impl Node {
         self.stage(Append { first, last, runs, content: Content::Received }, effects);
     }
 
+    /// The first entry of `after + 1 ..= last` that is not held as it was sent.
+    fn first_to_take(&self, after: Index, runs: &[TermRun], last: Index) -> Option<Index> {
+        if planted(15) {
+            return Some(after.max(self.commit_index).next()).filter(|first| *first <= last);
+        }
+        self.log.first_difference(after, runs, last)
+    }
+
     /// The one way in which a follower's commit index moves: no further than the leader's, and no further than the own
     /// log is known to equal the leader's (bugs C02, C04).
     fn advance_commit(&mut self, leader_commit: Index, verified: Index) {
-        let commit = leader_commit.min(verified);
+        let commit = leader_commit.min(if planted(14) { self.log.last_index() } else { verified });
         if commit > self.commit_index {
             self.set_commit(commit);
         }
@@ -111,9 +120,13 @@ impl Node {
             follower.answer_due = true;
         }
         self.advance_commit(heartbeat.commit, verified);
-        let Heartbeat { round, session, .. } = heartbeat;
+        self.answer_heartbeat(from, self.current_term, heartbeat, effects);
+    }
+
+    pub(crate) fn answer_heartbeat(&mut self, to: NodeId, term: Term, asked: Heartbeat, effects: &mut Vec<Effect>) {
+        let Heartbeat { round, session, .. } = asked;
         let reply = HeartbeatReply { round, session, promise_ticks: self.promise_ticks() };
-        self.send(from, Body::HeartbeatReply(reply), effects);
+        self.send_in_term(to, term, Body::HeartbeatReply(reply), effects);
     }
 
     /// Tells the leader what is both durable here and equal to its log (bugs C03, C18), once for all requests of a turn.
@@ -130,6 +143,7 @@ impl Node {
             follower.acknowledged = follower.acknowledged.max(matched);
             follower.answer_due = !complete;
             let session = follower.session;
+            let matched = if planted(17) { durable } else { matched };
             self.send(leader, Body::AppendAccepted(AppendAccepted { matched, session }), effects);
         }
     }
@@ -188,7 +202,7 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { return false };
         let now = leader.clock;
         let Some(peer) = leader.peer_mut(from) else { return false };
-        if peer.session != session {
+        if peer.session != session && !planted(19) {
             self.decide(|| Decision::Ignores { from, why: Ignored::OtherSession });
             return false;
         }
@@ -216,6 +230,10 @@ impl Node {
 
     /// A follower lacks the entry before those that were sent, or has another one there (§3.5, fast back-off).
     pub(crate) fn on_append_rejected(&mut self, from: NodeId, answer: AppendRejected) {
+        if planted(16) {
+            return self
+                .on_append_accepted(from, AppendAccepted { matched: answer.hint.index, session: answer.session });
+        }
         // The follower's hint skips its entries of terms that this log cannot have there; looking the hint up here skips
         // the entries of terms that the follower cannot have. Each round passes over a whole term on one side at least.
         let candidate = self.log.newest_that_can_match(answer.hint);
@@ -255,12 +273,13 @@ impl Node {
         if held <= self.commit_index {
             return;
         }
-        if !may_commit(&self.log, held, self.current_term) {
+        let own_term = may_commit(&self.log, held, self.current_term);
+        if !own_term && !planted(13) {
             let held = self.log.position_at(held).expect("what is not committed is not compacted");
             return self.decide(|| Decision::NotCommittedYet { held });
         }
         let Role::Leader(leader) = &mut self.role else { return };
-        leader.committed_in_own_term = true;
+        leader.committed_in_own_term |= own_term;
         self.set_commit(held);
         self.decide(|| Decision::Committed { up_to: held });
     }
@@ -278,10 +297,15 @@ impl Node {
 
     /// What a quorum holds durably, as far as this leader knows.
     pub(crate) fn held_by_quorum(&self, leader: &Leader) -> Index {
-        let durable = self.durability.index();
-        Index(quorum::reached(self.membership.current(), |voter| {
-            if voter == self.id { durable.0 } else { leader.peer(voter).map_or(0, |peer| peer.match_index.0) }
-        }))
+        let configuration = self.membership.current();
+        let early = planted(21) || planted(22) && quorum::is_sole_voter(configuration, self.id);
+        let own = if early { self.log.last_index() } else { self.durability.index() };
+        let held =
+            |voter| if voter == self.id { own.0 } else { leader.peer(voter).map_or(0, |peer| peer.match_index.0) };
+        if planted(37) && !configuration.is_voter(self.id) {
+            return Index(quorum::reached_with(configuration, &[self.id], held));
+        }
+        Index(quorum::reached(configuration, held))
     }
 
     fn send_appends(&mut self, sizes: &dyn EntrySizes, effects: &mut Vec<Effect>) {
@@ -401,7 +425,7 @@ impl Sender<'_> {
 mod tests {
     use super::*;
     use crate::configuration::Configuration;
-    use crate::types::{TermRun, TermRuns};
+    use crate::types::TermRuns;
 
     /// Figure 3.1, rules for leaders: the largest N beyond the commit index that a majority's match indexes have reached
     /// and whose entry is of the current term.

@@ -131,6 +131,7 @@ impl Node {
         self.set_leader(leader, effects);
         let former = std::mem::replace(&mut self.role, Role::Follower(Follower::default()));
         if let Role::Leader(leader) = former {
+            self.leave_transfer(leader.transfer);
             self.refuse_reads(leader.reads, effects);
         }
         self.reset_election_timer();
@@ -187,7 +188,7 @@ impl Node {
             heartbeat_elapsed: 0,
             round: 0,
             reads: Reads::default(),
-            transfer: None,
+            transfer: self.left_transfer(),
             handover_at: 0,
             departing: Vec::new(),
             rounds: Rounds::default(),

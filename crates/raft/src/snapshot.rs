@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::interface::Effect;
 use crate::node::Node;
+use crate::planted::planted;
 use crate::role::Role;
 use crate::types::{Index, LogPosition, NodeId, SnapshotMeta};
 
@@ -53,13 +54,16 @@ impl Node {
             // The snapshot overtook its sender's messages. It proves that its entry's term has begun.
             self.become_follower(meta.position.term, None, effects);
         }
-        let already_held = self.log.term_at(index) == Some(meta.position.term);
+        let term = self.log.term_at(index);
+        let already_held = term == Some(meta.position.term) || planted(26) && term.is_some();
         if already_held {
             self.set_commit(index); // bug S03: the log goes on behind it and stays
         } else {
             // One place sets every cursor (bug S07).
             self.log.reset(meta.position);
-            self.membership.reset(index, Arc::clone(&meta.configuration));
+            let keeps = planted(27) && !self.membership.current().voters.is_empty();
+            let configuration = if keeps { self.membership.current() } else { &meta.configuration };
+            self.membership.reset(index, Arc::clone(configuration));
             self.note_membership();
             self.durability.reset(index);
             self.commit_index = index;

@@ -8,6 +8,7 @@ use crate::decision::{Decision, StepDown};
 use crate::interface::Effect;
 use crate::message::Body;
 use crate::node::Node;
+use crate::planted::planted;
 use crate::role::Role;
 use crate::types::NodeId;
 
@@ -59,7 +60,7 @@ impl Node {
         let Some(transfer) = leader.transfer else { return };
         let to = transfer.target;
         let caught_up = leader.peer(to).is_some_and(|peer| peer.match_index == last);
-        if !caught_up || transfer.told {
+        if !(caught_up || planted(11)) || transfer.told {
             return;
         }
         leader.transfer = Some(Transfer { told: true, ..transfer });
