@@ -1,5 +1,7 @@
 //! Headers of segments and batches and the rows of ledgers, byte by byte. `docs/formats/log.md` is the same in prose.
 
+use kontiki_raft::planted::planted;
+
 use crate::error::{BatchProblem, Damage};
 use crate::types::Identity;
 
@@ -135,7 +137,9 @@ const OF_HEADER: u64 = 4;
 
 impl Seal {
     fn begin<const N: usize>(self, kind: u64, offset: u64, more: [u64; N]) -> u32 {
-        let checksum = [kind, self.salt, self.number, offset].iter().fold(0, |checksum, word| append(checksum, *word));
+        let [salt, number] = if planted(51) { [0, 0] } else { [self.salt, self.number] };
+        let offset = if planted(50) { 0 } else { offset };
+        let checksum = [kind, salt, number, offset].iter().fold(0, |checksum, word| append(checksum, *word));
         more.iter().fold(checksum, |checksum, word| append(checksum, *word))
     }
 
@@ -243,10 +247,12 @@ impl BatchHeader {
         sequence: u64,
     ) -> Result<BatchHeader, BatchProblem> {
         // Asked first: what is left of the file's earlier life has another, and was not cut off.
-        if bytes.len() >= BATCH_HEADER_BYTES && bytes[0..4] == BATCH_MAGIC && u64_at(bytes, 8) != sequence {
+        let is_other = bytes.len() >= BATCH_HEADER_BYTES && bytes[0..4] == BATCH_MAGIC && u64_at(bytes, 8) != sequence;
+        if is_other && !planted(50) && !planted(51) {
             return Err(BatchProblem::Sequence(u64_at(bytes, 8)));
         }
-        BatchHeader::peek(bytes, seal, offset, room)?.verify(bytes, seal, offset)
+        let header = BatchHeader::peek(bytes, seal, offset, room)?.verify(bytes, seal, offset)?;
+        Ok(BatchHeader { sequence, ..header })
     }
 
     /// The first whole header behind `from` whose sequence number is above `sequence`, in all bytes of a segment.

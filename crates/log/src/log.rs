@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use kontiki_raft::planted::planted;
 use kontiki_raft::{GroupId, LogPosition, Ticket};
 use kontiki_world::{Disk, entropy};
 
@@ -291,7 +292,9 @@ impl Log {
         }
         self.shared.segments.set_checksum(in_flight.sequence, done.checksum);
         self.settle(in_flight.sequence, in_flight.touched.iter().map(|touched| touched.group));
-        in_flight.touched.iter().filter_map(|touched| Some((touched.group, touched.ticket?))).collect()
+        let others = if planted(49) { self.staged.touched() } else { &[] };
+        let durable = in_flight.touched.iter().chain(others);
+        durable.filter_map(|touched| Some((touched.group, touched.ticket?))).collect()
     }
 
     /// A batch is durable: entries of the groups that it names may leave memory when there is too much.

@@ -1,5 +1,7 @@
 //! Putting a log's directory in order after it was read, and making sure that what was read stays.
 
+use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ use crate::walk::Walked;
 pub(crate) struct Plan {
     /// Headers and directories to be written into the segment's file, by offset.
     restore: Vec<(u64, Vec<u8>)>,
+    /// What nothing says was durable, to be written again.
+    unlisted: Option<Range<u64>>,
     ledger: LedgerPlan,
 }
 
@@ -66,7 +70,7 @@ impl Plan {
         } else {
             LedgerPlan::Rows(same as u64, image[same..].to_vec())
         };
-        Plan { restore, ledger }
+        Plan { restore, unlisted: walked.unlisted.take(), ledger }
     }
 
     /// What the plan says of a segment, without doing it.
@@ -100,7 +104,9 @@ impl Plan {
 impl Log {
     /// What was read may so far exist in the operating system's memory only: a process that was killed between write
     /// and sync leaves it there. It must not be lost after this member has acted on it. The segment is synced before its
-    /// ledger, since a row of the ledger is the proof that the batch is durable.
+    /// ledger, since a row of the ledger is the proof that the batch is durable. A sync alone is not enough for what has no row:
+    /// where the last process ended because a sync failed, the system takes what was dirty for clean and may still show it,
+    /// without ever writing it (fsyncgate; Rebello et al., ATC 2020). So that is written again first.
     ///
     /// A torn tail is not wiped. The next batch overwrites its beginning; what remains of it behind that is part of one
     /// write that was never whole, and the walk found no whole header there, so nothing in it can pass for one later.
@@ -143,6 +149,9 @@ impl Log {
             }
         }
         if newest {
+            if let Some(range) = &plan.unlisted {
+                write_again(&**file, range.clone()).map_err(io("write to", path))?;
+            }
             file.sync_data().map_err(io("sync", path))?;
         } else if let (false, Err(error)) = (plan.restore.is_empty(), file.sync_data()) {
             failed.get_or_insert((plan.restore[0].0, error));
@@ -310,3 +319,19 @@ impl Log {
         Ok(true)
     }
 }
+
+/// Writes what stands in a range of a file there once more, so that the next sync makes it durable.
+fn write_again(file: &dyn File, range: Range<u64>) -> io::Result<()> {
+    let mut buffer = vec![0; AGAIN_BYTES.min(range.end - range.start) as usize];
+    let mut at = range.start;
+    while at < range.end {
+        let part = &mut buffer[..AGAIN_BYTES.min(range.end - at) as usize];
+        file.read_exact_at(part, at)?;
+        file.write_all_at(part, at)?;
+        at += part.len() as u64;
+    }
+    Ok(())
+}
+
+/// Written again in pieces of this size.
+const AGAIN_BYTES: u64 = 1 << 20;

@@ -78,6 +78,11 @@ impl Staged {
         touched.ticket = touched.ticket.max(ticket);
     }
 
+    /// The groups that the batch concerns so far.
+    pub(crate) fn touched(&self) -> &[Touched] {
+        &self.touched
+    }
+
     pub(crate) fn hard_state(&mut self, group: GroupId, hard_state: HardState) {
         self.votes = true;
         record::put_hard_state(self.next_row(), group, hard_state);

@@ -1,6 +1,10 @@
 //! Going through the batches of a segment with the decision table in hand.
 
+use std::ops::Range;
+
 use std::io;
+
+use kontiki_raft::planted::planted;
 
 use crate::error::{BatchProblem, Damage, LogError, Proof};
 use crate::finding::Finding;
@@ -32,6 +36,8 @@ type Identified<'a> = (BatchHeader, &'a [u8], Known);
 pub(crate) struct Walked {
     /// Headers and directories to be written into the segment's file, by offset.
     pub(crate) restore: Vec<(u64, Vec<u8>)>,
+    /// Batches at the end of the log without a row: from the first byte of the first to the end of the last.
+    pub(crate) unlisted: Option<Range<u64>>,
     /// The ledger as it should be, from its header on.
     pub(crate) ledger: Vec<u8>,
     pub(crate) findings: Vec<Finding>,
@@ -62,7 +68,7 @@ impl<'a> Walk<'a> {
             let Some((header, head, known)) = here else {
                 let problem = problem.unwrap_or(BatchProblem::NoMagic);
                 let evidence = Evidence { known: Known::Nowhere, whole: false, proof: self.proof(sequence, offset) };
-                return self.end(walked, evidence.judge(), sequence, offset, problem);
+                return self.end(walked, self.judge(evidence), sequence, offset, problem);
             };
             let nonsense = |reason| self.damaged(offset, Damage::Nonsense { sequence, reason });
             if offset.max(walked.ledger.len() as u64) > u64::from(u32::MAX) {
@@ -70,12 +76,19 @@ impl<'a> Walk<'a> {
             }
             let records = directory(&header, head).map_err(nonsense)?;
             let bytes = self.bytes.get(offset as usize..).unwrap_or_default();
-            let damage = self.check(&records, bytes, offset, sequence);
+            let mut damage = self.check(&records, bytes, offset, sequence);
+            if planted(48) && self.rows.get(sequence, offset).is_none() && self.proof(sequence, offset).is_none() {
+                damage.fill(None);
+            }
             let whole = damage.iter().all(Option::is_none);
             let listed = self.rows.get(sequence, offset).map(|_| Proof::Ledger);
             let proof = if whole { None } else { listed.or_else(|| self.proof(sequence, offset)) };
-            let verdict = Evidence { known, whole, proof }.judge();
+            let verdict = self.judge(Evidence { known, whole, proof });
             match verdict {
+                Verdict::Keep if listed.is_none() && self.next.is_none() => {
+                    let end = offset + u64::from(header.length);
+                    walked.unlisted.get_or_insert(offset..end).end = end;
+                }
                 Verdict::Keep | Verdict::Gap => {}
                 Verdict::Restore | Verdict::RestoreGap => {
                     let reason = problem.unwrap_or(BatchProblem::NoMagic);
@@ -96,6 +109,13 @@ impl<'a> Walk<'a> {
             sequence += 1;
         }
         Ok(())
+    }
+
+    fn judge(&self, evidence: Evidence) -> Verdict {
+        match evidence.judge() {
+            verdict if planted(47) && verdict != Verdict::Keep && self.next.is_none() => Verdict::Cut,
+            verdict => verdict,
+        }
     }
 
     /// Header and directory of the batch expected here, and what is wrong with those in the segment's file. Where the

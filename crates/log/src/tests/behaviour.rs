@@ -3,7 +3,7 @@
 use std::io;
 
 use kontiki_raft::TermRun;
-use kontiki_world::RealDisk;
+use kontiki_world::{Damage as DiskDamage, Fault, FaultyDisk, Operation, RealDisk};
 
 use super::*;
 
@@ -216,6 +216,43 @@ fn a_failed_write_is_final() {
     assert!(log.start_write().is_none());
     assert!(matches!(log.entries(G1, Index(1), Index(1), 100), Err(LogError::Failed)));
     assert_eq!(log.last(G1), Index(1));
+}
+
+/// The system shows what it will never write: a process that starts again must not take it for durable (fsyncgate).
+#[test]
+fn what_a_failed_sync_left_in_the_cache_is_written_again() {
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let open = || Log::open(Arc::new(disk.clone()), &dir(), IDENTITY, small()).unwrap().0;
+        let mut log = open();
+        log.save(append(G1, entries(1, 1, 1, 10)));
+        flush(&mut log);
+        log.save(append(G1, entries(2, 3, 1, 10)));
+        disk.fail_syncs(true);
+        assert!(log.start_write().unwrap().run().is_err());
+        disk.fail_syncs(false);
+        let shown = all(&open(), G1);
+        disk.crash();
+        assert_eq!(all(&open(), G1), shown, "seed {seed}: what the second life had acted on is still there");
+    }
+}
+
+#[test]
+fn a_sync_that_failed_is_not_tried_again() {
+    for name in ["*.log", "*.ledger"] {
+        let disk = FaultyDisk::new(Arc::new(SimDisk::new(1)), 1);
+        let open = || Log::open(Arc::new(disk.clone()), &dir(), IDENTITY, small()).unwrap().0;
+        let mut log = open();
+        log.save(append(G1, entries(1, 1, 1, 10)));
+        flush(&mut log);
+        let mut log = open(); // the disk knows a file by the name by which it was opened
+        log.save(Write { hard_state: Some(vote(2, 1)), ..append(G1, entries(2, 2, 2, 10)) });
+        let (operation, damage) = (Operation::Sync, DiskDamage::Error);
+        disk.inject(Fault { operation, name: name.into(), after: 0, times: 1, damage });
+        let error = log.start_write().unwrap().run().unwrap_err();
+        assert!(error.to_string().contains("cannot sync"), "{error}");
+        assert!(log.has_failed(), "what the failed sync lost, no later one has");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use kontiki_world::{Disk, File, OpenMode, SimDisk};
+use kontiki_world::{DirectoryLock, Disk, File, OpenMode, SimDisk};
 
 /// A file and where in it nothing can be read.
 type BadRange = (String, Range<u64>);
@@ -55,6 +55,10 @@ impl FragileDisk {
 }
 
 impl Disk for FragileDisk {
+    fn lock(&self, dir: &Path) -> io::Result<DirectoryLock> {
+        self.below.lock(dir)
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         self.change()?;
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
