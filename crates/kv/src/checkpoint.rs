@@ -26,6 +26,9 @@ pub struct Checkpoint {
     /// What the new checkpoint stands for. `swept` and `bytes` are still those of the one before.
     pub(crate) mark: Mark,
     pub(crate) opaque: Bytes,
+    /// The state as it goes on: only a planted bug looks at it.
+    #[cfg(feature = "planted")]
+    pub(crate) live: Option<Arc<std::sync::RwLock<crate::state::State>>>,
 }
 
 /// A checkpoint that is durable, to be handed back to the state machine.
@@ -62,6 +65,11 @@ impl Checkpoint {
     fn write(self) -> Result<CheckpointDone, KvError> {
         let transaction = self.base.file().begin()?;
         let mut mark = self.mark;
+        #[cfg(feature = "planted")]
+        if let Some(live) = self.live.filter(|_| crate::planted::planted(53)) {
+            let live = read(&live);
+            (mark.index, mark.term) = (live.index, live.term);
+        }
         let mut written = write_memory(&transaction, &read(&self.frozen), mark.compacted)?;
         write_fences(&transaction, self.fences, &mut written)?;
         mark.bytes = mark.bytes.saturating_add_signed(written.bytes);

@@ -15,6 +15,7 @@ use crate::command::Reply;
 use crate::error::{Failure, KvError, OperationError, storage};
 use crate::key;
 use crate::layers::Table;
+use crate::planted::planted;
 use crate::state::State;
 use crate::versions::{decode, split_newest};
 
@@ -60,6 +61,12 @@ pub(crate) fn sweep(transaction: &WriteTransaction, from: i64, compacted: i64, l
         if let Some(last) = changes.last() {
             let end = key::revision(last.place.0, last.place.1 + 1).min(key::revision(compacted, 0));
             bytes += remove_range(&mut revisions, &next, &end)?;
+            if planted(58) {
+                let at_end = |change: &&Change| change.place.0 == compacted && change.kind == ChangeKind::Deleted;
+                for Change { place, .. } in changes.iter().filter(at_end) {
+                    bytes += remove(&mut revisions, &key::revision(place.0, place.1))?;
+                }
+            }
         }
         done += changes.len();
         match changes.last() {

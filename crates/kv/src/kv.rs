@@ -132,7 +132,10 @@ impl Kv {
         if state.index == base.mark().index && opaque == base.opaque() {
             return None;
         }
-        freeze(&mut state, opaque)
+        let checkpoint = freeze(&mut state, opaque);
+        #[cfg(feature = "planted")]
+        let checkpoint = checkpoint.map(|frozen| Checkpoint { live: Some(Arc::clone(&self.state)), ..frozen });
+        checkpoint
     }
 
     /// As [`Kv::begin_checkpoint`], also where nothing was applied; the file is rewritten with it. None while a checkpoint
@@ -180,7 +183,15 @@ fn freeze(state: &mut State, opaque: Bytes) -> Option<Checkpoint> {
     let (revision, compacted) = (state.revision, state.compacted);
     let (index, term, digest) = (state.index, state.term, state.digest.value());
     let mark = Mark { index, term, revision, compacted, digest, ..before };
-    Some(Checkpoint { frozen, fences, base: Arc::clone(&state.view.base), mark, opaque })
+    Some(Checkpoint {
+        frozen,
+        fences,
+        base: Arc::clone(&state.view.base),
+        mark,
+        opaque,
+        #[cfg(feature = "planted")]
+        live: None,
+    })
 }
 
 /// Applies entries while readers wait. Keep it short.

@@ -54,6 +54,7 @@ mod lease;
 mod memory;
 mod mvcc;
 mod overlay;
+pub mod planted;
 mod range;
 mod reader;
 mod record;

@@ -153,7 +153,7 @@ impl<'s> Writing<'s> {
 impl Executor for Writing<'_> {
     fn range(&mut self, request: &RangeRequest) -> Result<(RangeResult, i64), Failure> {
         let revision = self.revision();
-        let moment = Moment { view: &self.state.view, revision, compacted: self.state.compacted };
+        let moment = Moment { view: &self.state.view, revision, compacted: self.state.unreadable_below() };
         let outline = match key::span(&request.range) {
             Span::Many(start, end) => self.state.fences.outline(start, end),
             Span::One(_) => None,

@@ -264,3 +264,13 @@ fn a_checkpoint_that_fails_leaves_the_one_before() {
     assert!(matches!(checkpoint.run(), Err(KvError::Storage { .. })));
     assert_eq!(Machine::open(machine.disk.after_crash()).kv.applied(), applied);
 }
+
+#[test]
+fn a_sync_that_failed_is_not_tried_again() {
+    let mut machine = filled();
+    machine.checkpoint();
+    machine.put("a", "1");
+    let checkpoint = machine.kv.begin_checkpoint(Bytes::new()).unwrap();
+    machine.disk.fail_next_sync();
+    assert!(matches!(checkpoint.run(), Err(KvError::Storage { .. })), "what the failed sync lost, no later one has");
+}

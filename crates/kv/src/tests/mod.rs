@@ -28,11 +28,12 @@ use crate::*;
 pub(crate) struct Disk {
     bytes: Arc<Mutex<Vec<u8>>>,
     broken: Arc<AtomicBool>,
+    sync_fails: Arc<AtomicBool>,
 }
 
 impl Disk {
     pub(crate) fn of(bytes: Vec<u8>) -> Disk {
-        Disk { bytes: Arc::new(Mutex::new(bytes)), broken: Arc::default() }
+        Disk { bytes: Arc::new(Mutex::new(bytes)), ..Disk::default() }
     }
 
     /// What a machine would find whose process died now.
@@ -53,6 +54,11 @@ impl Disk {
     /// From now on nothing works any more.
     pub(crate) fn break_down(&self) {
         self.broken.store(true, Ordering::SeqCst);
+    }
+
+    /// The next sync fails; those behind it do not.
+    pub(crate) fn fail_next_sync(&self) {
+        self.sync_fails.store(true, Ordering::SeqCst);
     }
 
     fn bytes(&self) -> io::Result<MutexGuard<'_, Vec<u8>>> {
@@ -81,6 +87,9 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        if self.sync_fails.swap(false, Ordering::SeqCst) {
+            return Err(io::Error::other("failed sync"));
+        }
         self.bytes().map(|_| ())
     }
 
