@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_log::{Log, LogError, ReserveDone, WriteDone};
-use kontiki_raft::{Configuration, GroupId, Incarnation, Input, MemberChange, Node, NodeId};
+use kontiki_raft::{Configuration, Decision, GroupId, Incarnation, Input, MemberChange, Node, NodeId};
 use kontiki_transport::{Frame, Received};
 
 use crate::error::EngineError;
@@ -151,6 +151,11 @@ impl<S: StateMachine> Engine<S> {
         self.groups.get(&group).map(Group::node)
     }
 
+    /// What the core of a group has decided since the last call. Decisions are kept from the first call on.
+    pub fn take_decisions(&mut self, group: GroupId) -> Vec<Decision> {
+        self.groups.get_mut(&group).map(Group::take_decisions).unwrap_or_default()
+    }
+
     /// The state machine of a group, for tests and status.
     #[must_use]
     pub fn machine(&self, group: GroupId) -> Option<&S> {
@@ -183,6 +188,18 @@ impl<S: StateMachine> Engine<S> {
     #[must_use]
     pub fn log(&self) -> &Log {
         &self.shared.log
+    }
+
+    /// Whether a write of the log has been under way for longer than an election timeout.
+    #[must_use]
+    pub fn disk_stalls(&self) -> bool {
+        self.shared.stall.hangs()
+    }
+
+    /// Whether the log's disk is full: what takes space is refused.
+    #[must_use]
+    pub fn is_low_on_space(&self) -> bool {
+        self.shared.room.is_low()
     }
 
     /// When the next turn is due even if nothing happens.
@@ -247,7 +264,7 @@ impl<S: StateMachine> Engine<S> {
 
     /// Looks whether the log's write has been under way for too long.
     fn mind_disk(&mut self, now: Duration) -> Result<(), EngineError> {
-        let election_timeout = self.shared.settings.tick * self.shared.raft.election_timeout_ticks;
+        let election_timeout = self.shared.election_timeout();
         if let Some(input) = self.shared.stall.pass_time(now, election_timeout) {
             self.call_all(|group, shared| group.disk_hangs(shared, input.clone()))?;
         }

@@ -17,8 +17,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kontiki_log::{Log, Write};
 use kontiki_raft::{
-    Body, ChangeRefusal, Effect, GroupId, Index, Input, LogPosition, Message, Node, NodeId, Persist, Refusal, RoleKind,
-    Settings as RaftSettings, Ticket,
+    Body, ChangeRefusal, Decision, Effect, GroupId, Index, Input, LogPosition, Message, Node, NodeId, Persist, Refusal,
+    RoleKind, Settings as RaftSettings, Ticket,
 };
 use kontiki_transport::Frame;
 
@@ -28,8 +28,10 @@ use self::checkpoints::Unsaved;
 pub(crate) use self::damage::Retired;
 use self::entries::{NO_PAYLOADS, Payloads, Sizes};
 use crate::error::EngineError;
+use crate::lag::Lag;
 use crate::machine::{Progress, StateMachine};
 use crate::parked::Parked;
+use crate::questions::{Question, Questions};
 use crate::reads::Reads;
 use crate::replica::{Birth, Replica};
 use crate::room::Room;
@@ -56,6 +58,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub fn election_timeout(&self) -> Duration {
+        self.settings.tick * self.raft.election_timeout_ticks
+    }
+
     pub fn send(&mut self, to: NodeId, frame: Frame) {
         self.outgoing.entry(to).or_default().push(frame);
     }
@@ -80,6 +86,8 @@ pub(crate) struct Group<S: StateMachine> {
     /// The change of membership under way here.
     change: Option<Change>,
     reads: Reads,
+    questions: Questions,
+    lag: Lag,
     sending: BTreeMap<NodeId, Outgoing>,
     wanted: Vec<Wanted>,
     receiving: Option<Incoming>,
@@ -113,6 +121,8 @@ impl<S: StateMachine> Group<S> {
             change_refusal: None,
             change: None,
             reads: Reads::new(replica.next_read),
+            questions: Questions::default(),
+            lag: Lag::default(),
             sending: BTreeMap::new(),
             wanted: Vec::new(),
             receiving: None,
@@ -130,6 +140,11 @@ impl<S: StateMachine> Group<S> {
 
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    pub fn take_decisions(&mut self) -> Vec<Decision> {
+        self.node.listen(true);
+        self.node.take_decisions()
     }
 
     pub fn machine(&self) -> &S {
@@ -157,6 +172,13 @@ impl<S: StateMachine> Group<S> {
         if let Some((id, body)) = self.machine.question(shared.now) {
             self.call(shared, id, body);
         }
+        if self.lag.hands_over(shared.now, shared.election_timeout()) {
+            tracing::warn!(
+                group = self.id.0,
+                "a disk is full, or too slow to apply anything: this member hands over what it leads"
+            );
+            self.disk_hangs(shared, Input::TransferLeadership(None))?;
+        }
         self.tend_sending(shared)
     }
 
@@ -179,8 +201,9 @@ impl<S: StateMachine> Group<S> {
             tracing::warn!(group = self.id.0, %from, "dropped a message whose entries do not match its payloads");
             return Ok(());
         };
-        if shared.stall.hangs() && matches!(message.body, Body::TimeoutNow) {
-            return Ok(()); // as in `tick`
+        let unfit = shared.stall.hangs() || self.lag.is_long(shared.now, shared.election_timeout());
+        if unfit && matches!(message.body, Body::TimeoutNow) {
+            return Ok(()); // whoever is not fit to lead does not take the office over
         }
         self.step(shared, Input::Receive { from, message }, payloads)
     }
@@ -214,7 +237,7 @@ impl<S: StateMachine> Group<S> {
         self.step(shared, input, NO_PAYLOADS)
     }
 
-    /// The log's disk hangs: what to do is for those who lead, if anyone else could.
+    /// A disk hangs: what to do is for those who lead, if anyone else could.
     pub fn disk_hangs(&mut self, shared: &mut Shared, input: Input) -> Result<(), EngineError> {
         let others = self.node.configuration().voters.iter().any(|voter| *voter != shared.id);
         if others && self.node.role() == RoleKind::Leader { self.input(shared, input) } else { Ok(()) }
@@ -228,8 +251,7 @@ impl<S: StateMachine> Group<S> {
     /// A question to the leader: answered here where this replica leads.
     pub fn call(&mut self, shared: &mut Shared, id: u64, body: Bytes) {
         if self.answers_calls() {
-            let answer = self.machine.call(shared.now, &body);
-            self.machine.answered(id, Some(answer));
+            self.ask(shared, Question { from: None, id, body });
         } else if let Some(leader) = self.reachable_leader(shared) {
             shared.send(leader, Frame::Call { group: self.id, id, body });
         } else {
@@ -245,8 +267,40 @@ impl<S: StateMachine> Group<S> {
 
     /// A member's question to the leader. An empty answer says that this replica does not lead.
     pub fn called(&mut self, shared: &mut Shared, from: NodeId, id: u64, body: &Bytes) {
-        let body = if self.answers_calls() { self.machine.call(shared.now, body) } else { Bytes::new() };
-        shared.send(from, Frame::Answer { group: self.id, id, body });
+        let question = Question { from: Some(from), id, body: body.clone() };
+        if self.answers_calls() { self.ask(shared, question) } else { self.answer(shared, &question, None) }
+    }
+
+    /// A question to this leader.
+    fn ask(&mut self, shared: &mut Shared, question: Question) {
+        if let Some(question) = self.questions.add(self.node.commit_index(), question) {
+            self.answer(shared, &question, None);
+        }
+        self.answer_questions(shared);
+    }
+
+    /// Answers what can be answered.
+    fn answer_questions(&mut self, shared: &mut Shared) {
+        if !self.answers_calls() {
+            for (_, question) in self.questions.take() {
+                self.answer(shared, &question, None);
+            }
+        }
+        while let Some(question) = self.questions.next(self.applied.index) {
+            let answer = self.machine.call(shared.now, &question.body);
+            self.answer(shared, &question, Some(answer));
+        }
+    }
+
+    /// Answers a question. No answer says that this replica does not lead.
+    fn answer(&mut self, shared: &mut Shared, question: &Question, answer: Option<Bytes>) {
+        match question.from {
+            Some(from) => {
+                let body = answer.unwrap_or_default();
+                shared.send(from, Frame::Answer { group: self.id, id: question.id, body });
+            }
+            None => self.machine.answered(question.id, answer),
+        }
     }
 
     /// The answer to an own question.
@@ -373,6 +427,9 @@ impl<S: StateMachine> Group<S> {
             configurations.iter().for_each(|(index, configuration)| self.settle_change(*index, configuration));
             self.step(shared, Input::Applied(self.applied.index), NO_PAYLOADS)?;
         }
+        self.answer_questions(shared);
+        let held_back = self.committed > self.applied.index && self.is_saturated(&shared.settings);
+        self.lag.note(shared.now, held_back || self.is_low_on_space(shared));
         for id in self.reads.ready(self.applied.index) {
             self.machine.reads_ready(id);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kontiki_raft::planted::planted;
 use kontiki_raft::{Index, ReadId};
 
 /// The reads of one group.
@@ -77,6 +78,9 @@ impl Reads {
         if now.saturating_sub(since) < age {
             return None;
         }
+        if planted(40) {
+            self.next = id.0;
+        }
         self.in_flight = None;
         self.wanted = true;
         Some(id)
@@ -90,6 +94,9 @@ impl Reads {
 
     /// Batches whose index is applied.
     pub fn ready(&mut self, applied: Index) -> Vec<ReadId> {
+        if planted(43) {
+            return std::mem::take(&mut self.confirmed).into_values().flatten().collect();
+        }
         if self.confirmed.first_key_value().is_none_or(|(index, _)| *index > applied) {
             return Vec::new();
         }
@@ -140,5 +147,7 @@ mod tests {
         assert_eq!(reads.expired(SECOND, SECOND), None);
         assert_eq!(reads.expired(2 * SECOND, SECOND), Some(id));
         assert!(!reads.confirmed(id, Index(1)), "too late: its reads are in another batch");
+        reads.begin(2 * SECOND).expect("its reads are asked for again");
+        assert!(!reads.confirmed(id, Index(1)), "too late: the answer to the first question is none to the second");
     }
 }

@@ -63,6 +63,18 @@ impl<S: StateMachine> Inbox<S> {
         true
     }
 
+    /// What has come in so far, for an owner that calls the engine itself.
+    #[must_use]
+    pub fn drain(&self) -> Vec<Event<S>> {
+        std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).events)
+    }
+
+    /// Whether something has come in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).events.is_empty()
+    }
+
     /// Why the engine really stops. A turn may meet a log that has failed before it has been told how; the log's thread says
     /// so in a moment.
     fn cause(&self, error: EngineError) -> EngineError {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kontiki_raft::planted::planted;
 use kontiki_raft::{GroupId, Index, NodeId, SnapshotMeta};
 use kontiki_transport::Frame;
 
@@ -348,7 +349,8 @@ impl Incoming {
         done: PartDone,
     ) -> Result<Option<(NodeId, SnapshotMeta, u64, Part)>, EngineError> {
         let whole = done.result?;
-        let Some(current) = incoming.as_ref().filter(|current| Arc::ptr_eq(&current.token, &done.token)) else {
+        let is_of = |current: &&Incoming| planted(31) || Arc::ptr_eq(&current.token, &done.token);
+        let Some(current) = incoming.as_ref().filter(is_of) else {
             return Ok(None);
         };
         let (from, meta, sequence) = (current.from, current.meta.clone(), current.written);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kontiki_log::Recovered;
+use kontiki_raft::planted::planted;
 use kontiki_raft::{Configuration, GroupId, HardState, Index, Input, LogPosition, Node, Start, Term};
 
 use super::{Engine, GroupStart};
@@ -93,6 +94,12 @@ impl<S: StateMachine> Engine<S> {
             .or_else(|| recovered.gaps.first().map(|gap| (gap.first, gap.last)));
         if let Some((first, last)) = missing {
             return Ok(Err(Box::new((replica, Damage::Entries(first, last)))));
+        }
+        let before = replica.applied.index.previous();
+        if planted(54)
+            && let Some(term) = term_at(&recovered, before)
+        {
+            replica.applied = LogPosition { term, index: before };
         }
         let configurations = match self.configurations_behind(id, recovered.compacted.index, recovered.last) {
             Ok(configurations) => configurations,

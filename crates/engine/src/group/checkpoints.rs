@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kontiki_raft::planted::planted;
 use kontiki_raft::{Index, Input, LogPosition};
 
 use super::entries::NO_PAYLOADS;
@@ -74,9 +75,12 @@ impl<S: StateMachine> Group<S> {
             self.abandoned -= 1;
             return Ok(());
         }
-        let done_now = self.checkpointing.take().expect("one checkpoint is written at a time");
+        let mut done_now = self.checkpointing.take().expect("one checkpoint is written at a time");
+        if planted(30) {
+            done_now.at = self.applied;
+        }
         self.machine.finish_checkpoint(done)?;
-        let keep_nothing = std::mem::take(&mut self.checkpoint_now);
+        let keep_nothing = std::mem::take(&mut self.checkpoint_now) || planted(30);
         let trailing = if keep_nothing { 0 } else { shared.settings.trailing_entries };
         self.cut_behind(shared, done_now, trailing)?;
         self.send_wanted(shared)

@@ -2,6 +2,7 @@
 //! taken is told at once, wherever it is.
 
 use bytes::Bytes;
+use kontiki_raft::planted::planted;
 use kontiki_raft::{Input, NodeId, Refusal, RoleKind};
 use kontiki_transport::Frame;
 
@@ -48,6 +49,11 @@ impl<S: StateMachine> Group<S> {
     /// Proposes what the state machine itself decided as the leader: its office is what entitles it, so that another leader
     /// must decide for itself (bug G05). Dropped where this replica does not lead or hands over.
     pub(super) fn propose_own(&mut self, shared: &mut Shared, payloads: Vec<Bytes>) -> Result<(), EngineError> {
+        if planted(44) && !payloads.is_empty() {
+            let mut proposals = Proposals::default();
+            payloads.into_iter().for_each(|payload| proposals.push(None, payload));
+            return self.propose(shared, proposals, None);
+        }
         if payloads.is_empty() || self.node.role() != RoleKind::Leader || shared.room.is_exhausted() {
             return Ok(());
         }
