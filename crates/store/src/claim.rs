@@ -12,7 +12,7 @@ use std::time::Duration;
 use kontiki_kv::{Kv, Options as KvOptions};
 use kontiki_log::{Identity as LogIdentity, Log, Options as LogOptions};
 use kontiki_raft::Incarnation;
-use kontiki_world::{DirectoryLock, Disk, OpenMode, Place, Tightened, entropy, make_private};
+use kontiki_world::{DirectoryLock, Disk, Entropy, OpenMode, Place, Tightened, make_private};
 
 use crate::error::{StartError, StoreError};
 use crate::identity::Identity;
@@ -69,9 +69,10 @@ impl Places {
 pub(crate) const UNFINISHED: &str = "member.restoring";
 
 /// The identity of a member that starts for the first time.
-pub(crate) fn first(options: &Options) -> Result<Identity, StartError> {
+pub(crate) fn first(disk: &Arc<dyn Disk>, options: &Options, entropy: &dyn Entropy) -> Result<Identity, StartError> {
     let unfinished = options.data_dir.join(UNFINISHED);
-    if unfinished.symlink_metadata().is_ok() {
+    let io = |source| StartError::Io { action: "look for", path: unfinished.clone(), source };
+    if disk.exists(&unfinished).map_err(io)? {
         return Err(StartError::Configuration(format!(
             "a snapshot was being restored into {} and that did not end: remove {} and restore it again, so that this member \
              does not start without what it was meant to hold",
@@ -80,7 +81,8 @@ pub(crate) fn first(options: &Options) -> Result<Identity, StartError> {
         )));
     }
     if options.new_cluster {
-        return Identity::of(options, Incarnation(entropy().max(1)));
+        let incarnation = options.tuning.incarnation.unwrap_or_else(|| Incarnation(entropy.draw().max(1)));
+        return Identity::of(options, incarnation);
     }
     Err(StartError::Configuration(format!(
         "the data directory {} is new, and --initial-cluster-state is \"existing\": joining a running cluster is not \
@@ -95,6 +97,7 @@ pub(crate) fn identify(
     options: &Options,
     places: &Places,
     lock: &Arc<DirectoryLock>,
+    entropy: &dyn Entropy,
 ) -> Result<Identity, StartError> {
     if let Some(found) = Identity::read(&**disk, &places.identity)? {
         let Err(refusal) = found.check(options) else { return Ok(found) };
@@ -108,7 +111,7 @@ pub(crate) fn identify(
             "an earlier start with other flags came to nothing; the data directory is taken anew"
         );
     }
-    let identity = first(options)?;
+    let identity = first(disk, options, entropy)?;
     identity.write(&**disk, &places.member, &places.identity)?;
     Ok(identity)
 }
@@ -186,13 +189,14 @@ impl Mark {
             match led {
                 Ok(()) if written => break,
                 Err(StoreError::Stopped) => return,
-                _ => tokio::time::sleep(MARK_AGAIN).await,
+                _ => store.0.sleep(MARK_AGAIN).await,
             }
         }
-        let path = self.places.started.clone();
-        let made = tokio::task::spawn_blocking(move || self.make()).await;
-        if let Ok(Err(error)) = made {
-            tracing::warn!(path = %path.display(), %error, "could not note that this member has a log; the next start will");
-        }
+        (store.0.surroundings.aside)(Box::new(move || {
+            if let Err(error) = self.make() {
+                let path = self.places.started.display();
+                tracing::warn!(%path, %error, "could not note that this member has a log; the next start will");
+            }
+        }));
     }
 }

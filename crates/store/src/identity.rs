@@ -76,7 +76,13 @@ impl Identity {
     /// # Errors
     /// Where `--initial-cluster` does not name this member, or names one twice.
     pub fn of(options: &Options, incarnation: Incarnation) -> Result<Identity, StartError> {
-        Identity::founded(&options.name, &options.initial_cluster, &options.initial_cluster_token, incarnation)
+        let (initial, token) = (&options.initial_cluster, &options.initial_cluster_token);
+        match options.tuning.numbered {
+            None => Identity::founded(&options.name, initial, token, incarnation),
+            Some(number) => {
+                Identity::numbered(&options.name, initial, token, incarnation, |member| number(&member.name))
+            }
+        }
     }
 
     /// What a cluster's first members, their names and peer URLs, and its token make of the member called `own`.
@@ -89,12 +95,22 @@ impl Identity {
         token: &str,
         incarnation: Incarnation,
     ) -> Result<Identity, StartError> {
+        Identity::numbered(own, initial, token, incarnation, |member| member_id(&member.peer_urls, token))
+    }
+
+    fn numbered(
+        own: &str,
+        initial: &[InitialMember],
+        token: &str,
+        incarnation: Incarnation,
+        number: impl Fn(&InitialMember) -> u64,
+    ) -> Result<Identity, StartError> {
         let mut members: Vec<FirstMember> = initial
             .iter()
-            .map(|InitialMember { name, peer_urls }| FirstMember {
-                id: member_id(peer_urls, token),
-                name: name.clone(),
-                peer_urls: peer_urls.clone(),
+            .map(|member| FirstMember {
+                id: number(member),
+                name: member.name.clone(),
+                peer_urls: member.peer_urls.clone(),
             })
             .collect();
         members.sort_by_key(|member| member.id);

@@ -20,6 +20,8 @@ mod link;
 mod machine;
 mod marks;
 mod options;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod receiving;
 mod saves;
 mod shrinking;
@@ -30,6 +32,7 @@ mod state_file;
 mod states;
 mod status;
 mod store;
+mod surroundings;
 mod watch;
 
 pub use error::{StartError, StopReason, StoreError};
@@ -39,11 +42,14 @@ pub use inspect::{
 };
 pub use kontiki_kv::StateReport;
 pub use link::Applied;
-pub use options::{Given, InitialMember, Options, QUOTA_BYTES_DEFAULT};
+pub use machine::{GROUP, StoreMachine, decode_entry};
+pub use options::{Given, InitialMember, Options, QUOTA_BYTES_DEFAULT, Tuning};
 pub use snapshot_file::{
     RestoreOptions, Restored, SnapshotBlob, SnapshotError, SnapshotFile, SnapshotHeader, SnapshotOrigin,
     SnapshotStream, SnapshotSummary, offline_snapshot, restore,
 };
+pub use start::{MemberParts, Opened, open};
 pub use status::{HistogramSnapshot, Leadership, PeerStatistics, Statistics, Status};
 pub use store::{LeaseTimeToLive, Store};
+pub use surroundings::{Peers, Surroundings, Work};
 pub use watch::{SharedEvent, WatchCreate, WatchKind, WatchResponse, WatchStream};

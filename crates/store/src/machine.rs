@@ -11,12 +11,14 @@ use kontiki_engine::{
     ScrubStateJob, ScrubbedState, SnapshotSource, StateMachine, decode_configuration, encode_configuration,
 };
 use kontiki_kv::{
-    CheckpointDone, Command, Kv, KvError, OperationError, Options as KvOptions, Outcome, Reply, Retired, Scrub,
+    CheckpointDone, Command, DecodeError, Kv, KvError, OperationError, Options as KvOptions, Outcome, Reply, Retired,
+    Scrub,
 };
+use kontiki_raft::planted::planted;
 use kontiki_raft::{
     Configuration, Exclusion, Index, Leadership as RaftLeadership, LogPosition, ReadId, RoleKind, SnapshotMeta, Term,
 };
-use kontiki_world::entropy;
+use kontiki_world::Entropy;
 
 use crate::calls::{Call, LeaseAnswer};
 use crate::error::{StopReason, StoreError};
@@ -53,6 +55,19 @@ pub fn payload(member: u64, token: u64, command: &Bytes) -> Bytes {
     out.freeze()
 }
 
+/// Who waits for an entry (member and token), and its command. None where it is none of the store's: an entry of Raft's own.
+///
+/// # Errors
+/// Where the bytes are no command of this version.
+pub fn decode_entry(payload: &Bytes) -> Result<Option<(u64, u64, Command)>, DecodeError> {
+    if payload.first() != Some(&COMMAND) || payload.len() < HEADER_BYTES {
+        return Ok(None);
+    }
+    let mut header = &payload[1..HEADER_BYTES];
+    let (member, token) = (header.get_u64_le(), header.get_u64_le());
+    Ok(Some((member, token, Command::decode(&payload.slice(HEADER_BYTES..))?)))
+}
+
 /// Frees what a checkpoint replaced, which takes too long for the engine's turn.
 pub type Discard = Box<dyn Fn(Retired) + Send>;
 
@@ -65,6 +80,7 @@ pub struct MachineOptions {
     pub election_timeout: Duration,
     pub request_timeout: Duration,
     pub discard: Discard,
+    pub entropy: Arc<dyn Entropy>,
 }
 
 /// kv under the engine.
@@ -136,7 +152,12 @@ impl StoreMachine {
     ///
     /// # Errors
     /// Where the checkpoint's membership is malformed.
-    pub fn new(options: MachineOptions, kv: Kv, link: Arc<Link>, lost: bool) -> Result<StoreMachine, MachineError> {
+    pub(crate) fn new(
+        options: MachineOptions,
+        kv: Kv,
+        link: Arc<Link>,
+        lost: bool,
+    ) -> Result<StoreMachine, MachineError> {
         let checkpointed = meta_of(&kv)?;
         let scrub = Arc::new(Mutex::new(kv.scrub()));
         let published = kv.revision();
@@ -162,6 +183,12 @@ impl StoreMachine {
             shown: None,
             published,
         })
+    }
+
+    /// The index of the last entry applied, and a digest of all that was applied: equal on all members that applied the same.
+    #[must_use]
+    pub fn digest(&self) -> (u64, u64) {
+        self.kv.digest()
     }
 
     /// The new state is as far as the lost one was: readers and watches go over to it. True where there is none to wait for.
@@ -285,7 +312,8 @@ impl StateMachine for StoreMachine {
         encode_configuration(configuration, &mut opaque);
         let meta = SnapshotMeta { position: at, configuration: Arc::clone(configuration) };
         if self.link.shrink_wanted.swap(false, Relaxed) {
-            return shrinking::begin(&mut self.kv, &self.options.state, &self.lives, meta, opaque.freeze());
+            let salt = self.options.entropy.draw();
+            return shrinking::begin(&mut self.kv, &self.options.state, &self.lives, meta, opaque.freeze(), salt);
         }
         let checkpoint = self.kv.begin_checkpoint(opaque.freeze())?;
         Some(Box::new(move || match checkpoint.run() {
@@ -322,7 +350,8 @@ impl StateMachine for StoreMachine {
         let shown = self.shown.unwrap_or_else(|| self.kv.revision());
         self.lives.replace(|| self.options.state.set_aside()).map_err(failure)?;
         let file = self.options.state.open_current().map_err(failure)?;
-        self.kv = Kv::open(file, KvOptions { salt: entropy(), ..self.options.kv }).map_err(failure)?;
+        self.kv =
+            Kv::open(file, KvOptions { salt: self.options.entropy.draw(), ..self.options.kv }).map_err(failure)?;
         self.states.replaced(&self.kv);
         self.checkpointed = meta_of(&self.kv)?;
         (self.lost, self.shown) = (true, Some(shown));
@@ -363,7 +392,7 @@ impl StateMachine for StoreMachine {
         if self.options.state.full() {
             return Ok(false); // its parts would gather in memory behind a checkpoint that waits for space
         }
-        self.receiving = Receiving::begin(&self.options.state);
+        self.receiving = Receiving::begin(&self.options.state, self.options.entropy.draw());
         Ok(true)
     }
 
@@ -409,7 +438,7 @@ impl StateMachine for StoreMachine {
         if leads && !self.leading {
             let leases = self.kv.reader().leases().map_err(kv_failure)?;
             self.clock.lead(now, self.options.election_timeout, leases);
-        } else if !leads {
+        } else if !leads && !planted(44) {
             self.clock.follow();
         }
         if leads != self.leading {
@@ -516,7 +545,7 @@ impl StateMachine for StoreMachine {
         }
         self.swept = now;
         self.link.expire(now, self.options.request_timeout);
-        if !leading {
+        if !leading && !planted(44) {
             return Vec::new();
         }
         let over = self.clock.expired(now);

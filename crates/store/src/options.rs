@@ -2,7 +2,13 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use kontiki_engine::Settings as EngineSettings;
+use kontiki_kv::Options as KvOptions;
+use kontiki_log::Options as LogOptions;
+use kontiki_raft::{Configuration, Incarnation};
 
 /// Options of a member, after etcd's flags.
 #[derive(Debug)]
@@ -43,6 +49,25 @@ pub struct Options {
     pub progress_notify_interval: Duration,
     /// `--max-request-bytes`.
     pub request_bytes_max: usize,
+    /// What no flag sets.
+    pub tuning: Tuning,
+}
+
+/// Settings of the parts beneath. The flags' times and the place of the disk's chance are put in at the start.
+#[derive(Clone, Debug, Default)]
+pub struct Tuning {
+    /// The log's.
+    pub log: LogOptions,
+    /// The state file's.
+    pub kv: KvOptions,
+    /// The engine's.
+    pub engine: EngineSettings,
+    /// The cluster's first configuration, where it is not all of `--initial-cluster`. A member outside of it waits to be added.
+    pub founders: Option<Arc<Configuration>>,
+    /// A member's identity by its name, where it does not follow from its peer URLs.
+    pub numbered: Option<fn(&str) -> u64>,
+    /// The first life of a new disk, where it is not left to chance.
+    pub incarnation: Option<Incarnation>,
 }
 
 /// Which flags were given rather than left at their defaults. On existing data only those are compared with it: a member

@@ -22,17 +22,17 @@ enum Stage {
     /// None is under way, or it was given up.
     #[default]
     None,
-    /// The file is made with the first part.
-    Begun(StateDir),
+    /// The file is made with the first part, with this salt.
+    Begun(StateDir, u64),
     /// Parts go into the file.
     Open(Box<SnapshotSink>),
 }
 
 impl Receiving {
-    /// Begins a transfer into a new file in `dir`.
+    /// Begins a transfer into a new file in `dir`, whose checksums begin with `salt`.
     #[must_use]
-    pub fn begin(dir: &StateDir) -> Receiving {
-        Receiving(Arc::new(Mutex::new(Stage::Begun(dir.clone()))))
+    pub fn begin(dir: &StateDir, salt: u64) -> Receiving {
+        Receiving(Arc::new(Mutex::new(Stage::Begun(dir.clone(), salt))))
     }
 
     /// Takes a part, or behind the last one makes all of them durable. False where a part is damaged, they are not whole, or
@@ -44,7 +44,7 @@ impl Receiving {
         let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sink = match std::mem::take(&mut *stage) {
             Stage::None => None,
-            Stage::Begun(dir) => create(&dir)?,
+            Stage::Begun(dir, salt) => create(&dir, salt)?,
             Stage::Open(sink) => Some(sink),
         };
         let Some(mut sink) = sink else { return Ok(false) };
@@ -60,9 +60,9 @@ impl Receiving {
 }
 
 /// A new file. None where the disk has no room.
-fn create(dir: &StateDir) -> Result<Option<Box<SnapshotSink>>, String> {
+fn create(dir: &StateDir, salt: u64) -> Result<Option<Box<SnapshotSink>>, String> {
     match dir.create_incoming() {
-        Ok(file) => Ok(taken(SnapshotSink::create(file, kontiki_world::entropy()))?.map(Box::new)),
+        Ok(file) => Ok(taken(SnapshotSink::create(file, salt))?.map(Box::new)),
         Err(error) if is_full(&error) => Ok(None),
         Err(error) => Err(error.to_string()),
     }

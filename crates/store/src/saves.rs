@@ -59,7 +59,7 @@ impl Store {
         };
         let (sender, answer) = oneshot::channel();
         parts.link.expect_save(sender);
-        let answer = tokio::time::timeout(PATIENCE, answer).await.map_err(|_| StoreError::Timeout)?;
+        let answer = parts.within(PATIENCE, answer).await.ok_or(StoreError::Timeout)?;
         let source = answer.map_err(|_| StoreError::Stopped)?;
         let (index, term) = source.applied();
         let header = SnapshotHeader {
@@ -68,7 +68,7 @@ impl Store {
             index,
             term,
             revision: source.revision(),
-            taken_ms: kontiki_world::time_of_day_ms(),
+            taken_ms: parts.surroundings.clock.time_of_day_ms(),
             origin,
         };
         Ok(SnapshotStream::new(source, header, Hold::Place(permit)))

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use kontiki_engine::{CheckpointJob, MachineError};
 use kontiki_kv::Kv;
 use kontiki_raft::SnapshotMeta;
-use kontiki_world::entropy;
 
 use crate::machine::{Done, failure, kv_failure};
 use crate::state_file::StateDir;
@@ -44,6 +43,7 @@ pub fn begin(
     lives: &StateLives,
     meta: SnapshotMeta,
     opaque: Bytes,
+    salt: u64,
 ) -> Option<CheckpointJob<Done>> {
     let shrink = kv.begin_shrink(opaque)?;
     let (dir, lives, life) = (dir.clone(), lives.clone(), lives.present());
@@ -63,7 +63,7 @@ pub fn begin(
                 Err(std::io::Error::other("another state took its place meanwhile"))
             })
         };
-        match shrink.run(target, entropy(), install) {
+        match shrink.run(target, salt, install) {
             Ok(shrunk) => {
                 if let Some(error) = &shrunk.kept {
                     kept(error);

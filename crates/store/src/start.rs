@@ -1,16 +1,18 @@
 //! Starting a member: data directory, identity, log, state, engine, connections; in this order, each with its own words
 //! for what can be wrong.
 
+use std::future::Future;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kontiki_engine::{Engine, EngineError, Event, GroupStart, Inbox, Runtime, Settings, Timings};
 use kontiki_kv::{Kv, Options as KvOptions};
-use kontiki_log::{Finding, Log, Options as LogOptions};
-use kontiki_raft::{NodeId, Settings as RaftSettings};
+use kontiki_log::{Finding, Log};
+use kontiki_raft::{Configuration, NodeId, Settings as RaftSettings};
 use kontiki_transport::{Identity as PeerIdentity, Options as TransportOptions, Received, Transport};
-use kontiki_world::{Clock, DirectoryLock, Disk, RealClock, RealDisk, entropy};
+use kontiki_world::{DirectoryLock, Disk, Entropy};
 
 use crate::claim::{self, Mark, Places};
 use crate::error::{StartError, StopReason};
@@ -20,6 +22,7 @@ use crate::machine::{Discard, GROUP, MachineOptions, StoreMachine};
 use crate::options::{Options, QUOTA_BYTES_DEFAULT};
 use crate::state_file::StateDir;
 use crate::store::{Parts, Running, Store, Waits};
+use crate::surroundings::{Peers, Surroundings};
 use crate::watch::Hub;
 
 /// How long to wait for a lock that this very process holds.
@@ -37,10 +40,13 @@ impl Store {
     /// # Errors
     /// Where flags, data directory or operating system do not allow it; the text says what, where, and what to do.
     pub async fn start(options: Options) -> Result<Store, StartError> {
+        let surroundings = Surroundings::real();
         // Opening reads files and may replay a log: not on a thread that serves sockets.
-        let blocking = tokio::runtime::Handle::current();
-        let discard: Discard = Box::new(move |retired| drop(blocking.spawn_blocking(move || drop(retired))));
-        let opened = tokio::task::spawn_blocking(move || open(options, discard)).await;
+        let opened = tokio::task::spawn_blocking(move || {
+            Places::of(&options).make_private(&options.data_dir)?;
+            open(options, surroundings)
+        });
+        let opened = opened.await;
         let opened =
             opened.map_err(|error| StartError::Configuration(format!("could not open the store: {error}")))??;
         opened.run()
@@ -48,7 +54,8 @@ impl Store {
 }
 
 /// A member whose files are open.
-struct Opened {
+#[derive(Debug)]
+pub struct Opened {
     options: Options,
     identity: Identity,
     boot: u64,
@@ -56,30 +63,63 @@ struct Opened {
     mark: Option<Mark>,
     engine: Engine<StoreMachine>,
     link: Arc<Link>,
-    clock: Arc<dyn Clock>,
+    surroundings: Surroundings,
     waits: Waits,
 }
 
-fn open(options: Options, discard: Discard) -> Result<Opened, StartError> {
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+/// A member in its parts, for who runs them: the engine in turns, with what comes into the inbox, and the tasks beside it.
+pub struct MemberParts {
+    /// Carries out what the core decides.
+    pub engine: Engine<StoreMachine>,
+    /// Where the store posts what the engine is to do.
+    pub inbox: Arc<Inbox<StoreMachine>>,
+    /// The handle.
+    pub store: Store,
+    /// To be run beside the engine.
+    pub tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// To be told how long the disk takes.
+    pub timings: Arc<Timings>,
+    waits: Waits,
+    lock: Arc<DirectoryLock>,
+}
+
+impl std::fmt::Debug for MemberParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemberParts").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+impl MemberParts {
+    /// The state's writes are held back while its disk is full, or go on: said by who runs them, where they cannot wait
+    /// themselves.
+    pub fn hold(&self) -> impl Fn(bool) + Send + 'static {
+        let state = self.waits.0.clone();
+        move |held| state.hold(held)
+    }
+}
+
+/// Opens a member's files, and changes nothing but them.
+///
+/// # Errors
+/// As [`Store::start`].
+pub fn open(options: Options, surroundings: Surroundings) -> Result<Opened, StartError> {
+    let Surroundings { disk, clock, entropy, aside } = &surroundings;
     let places = Places::of(&options);
     let io = |action, path: &Path| {
         let path = path.to_owned();
         move |source| StartError::Io { action, path, source }
     };
-    places.make_private(&options.data_dir)?;
     if !disk.exists(&places.identity).map_err(io("look for", &places.identity))? {
         if options.force_new_cluster {
             return Err(nothing_to_force(&options));
         }
-        claim::first(&options)?; // before anything is made
+        claim::first(disk, &options, &**entropy)?; // before anything is made
     }
     disk.create_dir_all(&places.member).map_err(io("make", &places.member))?;
-    let lock = Arc::new(lock(&options.data_dir, &places.member)?);
-    let identity = claim::identify(&disk, &options, &places, &lock)?;
+    let lock = Arc::new(lock(&**disk, &options.data_dir, &places.member)?);
+    let identity = claim::identify(disk, &options, &places, &lock, &**entropy)?;
     disk.create_dir_all(&places.log).map_err(io("make", &places.log))?;
-    let clock: Arc<dyn Clock> = Arc::new(RealClock::default());
-    let log_options = LogOptions::default();
+    let log_options = options.tuning.log;
     let (log, mut recovered) = Log::open(disk.clone(), &places.log, claim::log_identity(&identity), log_options)?;
     for finding in log.findings() {
         match finding {
@@ -93,33 +133,35 @@ fn open(options: Options, discard: Discard) -> Result<Opened, StartError> {
         }
         warn_of_force(&identity);
     }
-    let mark = claim::check_log(&disk, &places, recovered.is_empty(), &lock)?;
-    let state = StateDir::open(disk, &places.state, lock.clone()).map_err(io("open", &places.state))?;
+    let mark = claim::check_log(disk, &places, recovered.is_empty(), &lock)?;
+    let state = StateDir::open(disk.clone(), &places.state, lock.clone()).map_err(io("open", &places.state))?;
     let waits = Waits(state.clone());
-    let (machine, link, boot) = open_state(state, &options, &identity, discard)?;
+    let aside = aside.clone();
+    let discard: Discard = Box::new(move |retired| aside(Box::new(move || drop(retired))));
+    let (machine, link, boot) = open_state(state, &options, &identity, discard, entropy)?;
     let mut engine = Engine::new(NodeId(identity.member_id), log, settings(&options), clock.now());
     let start = GroupStart {
         group: GROUP,
-        configuration: identity.configuration().into(),
+        configuration: founders(&options, &identity),
         incarnation: Some(identity.incarnation),
-        seed: entropy(),
+        seed: entropy.draw(),
         force_new_cluster: options.force_new_cluster,
     };
     engine.add_group(start, recovered.remove(&GROUP), machine)?;
-    Ok(Opened { options, identity, boot, lock, mark, engine, link, clock, waits })
+    Ok(Opened { options, identity, boot, lock, mark, engine, link, surroundings, waits })
 }
 
 /// Takes the lock of a member's directory.
-pub(crate) fn lock(data_dir: &Path, member_dir: &Path) -> Result<DirectoryLock, StartError> {
+pub(crate) fn lock(disk: &dyn Disk, data_dir: &Path, member_dir: &Path) -> Result<DirectoryLock, StartError> {
     // A store of this very process that has just stopped holds the lock until its last reader is gone.
     let own = |dir: &Path| DirectoryLock::holder(dir) == Some(std::process::id());
-    let mut attempt = DirectoryLock::acquire(member_dir);
+    let mut attempt = disk.lock(member_dir);
     for _ in 0..LOCK_ATTEMPTS {
         if attempt.is_ok() || !own(member_dir) {
             break;
         }
         std::thread::sleep(LOCK_PAUSE);
-        attempt = DirectoryLock::acquire(member_dir);
+        attempt = disk.lock(member_dir);
     }
     attempt.map_err(|source| {
         if source.kind() != std::io::ErrorKind::WouldBlock {
@@ -135,9 +177,10 @@ fn open_state(
     options: &Options,
     identity: &Identity,
     discard: Discard,
+    entropy: &Arc<dyn Entropy>,
 ) -> Result<(StoreMachine, Arc<Link>, u64), StartError> {
     let io = |source| StartError::Io { action: "open", path: state.current(), source };
-    let kv_options = KvOptions { salt: entropy(), ..KvOptions::default() };
+    let kv_options = KvOptions { salt: entropy.draw(), ..options.tuning.kv };
     let opened = Kv::open(state.open_current().map_err(io)?, kv_options);
     let mut lost = false;
     let kv = match opened {
@@ -145,14 +188,14 @@ fn open_state(
             tracing::warn!(path = %state.current().display(), %error, "the state is damaged; it is set aside");
             lost = true;
             state.set_aside().map_err(io)?;
-            Kv::open(state.open_current().map_err(io)?, KvOptions { salt: entropy(), ..kv_options })
+            Kv::open(state.open_current().map_err(io)?, KvOptions { salt: entropy.draw(), ..kv_options })
         }
         opened => opened,
     };
     let kv = kv.map_err(|source| StartError::Kv { path: state.current(), source })?;
-    let boot = entropy();
-    let founders = identity.configuration().into();
-    let link = Arc::new(Link::new(kv.reader(), entropy(), Hub::new(kv.revision()), founders));
+    let boot = entropy.draw();
+    let founders = founders(options, identity);
+    let link = Arc::new(Link::new(kv.reader(), entropy.draw(), Hub::new(kv.revision()), founders));
     let machine_options = MachineOptions {
         member_id: identity.member_id,
         data_dir: options.data_dir.clone(),
@@ -161,9 +204,15 @@ fn open_state(
         election_timeout: options.election_timeout,
         request_timeout: request_timeout(options),
         discard,
+        entropy: entropy.clone(),
     };
     let machine = StoreMachine::new(machine_options, kv, link.clone(), lost).map_err(EngineError::from)?;
     Ok((machine, link, boot))
+}
+
+/// The first configuration of the group.
+fn founders(options: &Options, identity: &Identity) -> Arc<Configuration> {
+    options.tuning.founders.clone().unwrap_or_else(|| identity.configuration().into())
 }
 
 fn request_timeout(options: &Options) -> Duration {
@@ -181,11 +230,11 @@ fn settings(options: &Options) -> Settings {
             election_timeout_ticks: ticks(options.election_timeout),
             heartbeat_interval_ticks: ticks(options.heartbeat_interval),
             pre_vote: options.pre_vote,
-            ..RaftSettings::default()
+            ..options.tuning.engine.raft
         },
         trailing_entries: options.trailing_entries,
         parked_patience: request_timeout(options),
-        ..Settings::default()
+        ..options.tuning.engine
     }
 }
 
@@ -228,48 +277,50 @@ fn warn_of_force(identity: &Identity) {
 }
 
 impl Opened {
+    /// Puts the store's parts together, with the connections to the others.
+    #[must_use]
+    pub fn assemble(self, peers: Arc<dyn Peers>, inbox: Arc<Inbox<StoreMachine>>) -> MemberParts {
+        let Opened { options, identity, lock, mark, engine, link, surroundings, waits, .. } = self;
+        let timings = Arc::new(Timings::default());
+        let hub = link.clone();
+        let store = Store(Arc::new(Parts {
+            data_dir: options.data_dir.clone(),
+            link,
+            inbox: inbox.clone(),
+            peers,
+            timings: timings.clone(),
+            election_timeout: options.election_timeout,
+            request_timeout: request_timeout(&options),
+            request_bytes_max: options.request_bytes_max,
+            quota: if options.quota_bytes == 0 { QUOTA_BYTES_DEFAULT } else { options.quota_bytes },
+            progress_interval: options.progress_notify_interval,
+            running: Mutex::new(None),
+            identity,
+            surroundings,
+        }));
+        let mut tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = vec![
+            Box::pin(async move { hub.hub.run().await }),
+            Box::pin(store.clone().publish(options.advertise_client_urls)),
+        ];
+        if let Some(mark) = mark {
+            tasks.push(Box::pin(mark.make_in_time(store.clone())));
+        }
+        MemberParts { engine, inbox, store, tasks, timings, waits, lock }
+    }
+
     fn run(mut self) -> Result<Store, StartError> {
         let inbox: Arc<Inbox<StoreMachine>> = Arc::default();
         let transport = self.connect(inbox.clone())?;
-        let timings = Arc::new(Timings::default());
-        let stopped = self.link.clone();
-        let runtime = Runtime::start(
-            self.engine,
-            inbox.clone(),
-            transport.clone(),
-            self.clock.clone(),
-            timings.clone(),
-            move |error| {
-                stopped.stop();
-                stopped.fail(StopReason::Engine(error.to_string()));
-            },
-        )
-        .map_err(|source| StartError::Io {
-            action: "start threads for",
-            path: self.options.data_dir.clone(),
-            source,
-        })?;
-        let hub = self.link.clone();
-        let distribute = tokio::spawn(async move { hub.hub.run().await });
-        let store = Store(Arc::new(Parts {
-            data_dir: self.options.data_dir.clone(),
-            link: self.link,
-            inbox,
-            clock: self.clock,
-            transport,
-            timings,
-            election_timeout: self.options.election_timeout,
-            request_timeout: request_timeout(&self.options),
-            request_bytes_max: self.options.request_bytes_max,
-            quota: if self.options.quota_bytes == 0 { QUOTA_BYTES_DEFAULT } else { self.options.quota_bytes },
-            progress_interval: self.options.progress_notify_interval,
-            running: Mutex::new(None),
-            identity: self.identity,
-        }));
-        let publish = tokio::spawn(store.clone().publish(self.options.advertise_client_urls));
-        let mut tasks = vec![distribute, publish];
-        tasks.extend(self.mark.map(|mark| tokio::spawn(mark.make_in_time(store.clone()))));
-        let running = Running { waits: self.waits, runtime, tasks, _lock: self.lock };
+        let (stopped, clock, data_dir) =
+            (self.link.clone(), self.surroundings.clock.clone(), self.options.data_dir.clone());
+        let MemberParts { engine, inbox, store, tasks, timings, waits, lock } = self.assemble(transport.clone(), inbox);
+        let runtime = Runtime::start(engine, inbox, transport, clock, timings, move |error| {
+            stopped.stop();
+            stopped.fail(StopReason::Engine(error.to_string()));
+        })
+        .map_err(|source| StartError::Io { action: "start threads for", path: data_dir, source })?;
+        let tasks = tasks.into_iter().map(tokio::spawn).collect();
+        let running = Running { waits, runtime, tasks, _lock: lock };
         *store.0.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(running);
         Ok(store)
     }

@@ -1,5 +1,6 @@
 //! The handle: what the front door calls.
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +10,7 @@ use bytes::Bytes;
 use kontiki_engine::{Event, Inbox, Runtime, Timings};
 use kontiki_kv::{Alarm, Command, KvError, Member, OperationError, Reader, Reply};
 use kontiki_raft::NodeId;
-use kontiki_transport::Transport;
-use kontiki_world::{Clock, DirectoryLock};
+use kontiki_world::{DirectoryLock, before};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -22,7 +22,8 @@ use crate::machine::{GROUP, StoreMachine, payload};
 use crate::space::takes_space;
 use crate::state_file::StateDir;
 use crate::status::{Leadership, PeerStatistics, Statistics, Status};
-use crate::watch::WatchStream;
+use crate::surroundings::{Peers, Surroundings};
+use crate::watch::{Failed, WatchStream};
 
 /// Longest time to live of a lease in seconds, as etcd has it.
 const LEASE_TTL_MAX: i64 = 9_000_000_000;
@@ -42,8 +43,8 @@ pub(crate) struct Parts {
     pub data_dir: PathBuf,
     pub link: Arc<Link>,
     pub inbox: Arc<Inbox<StoreMachine>>,
-    pub clock: Arc<dyn Clock>,
-    pub transport: Arc<Transport>,
+    pub surroundings: Surroundings,
+    pub peers: Arc<dyn Peers>,
     pub timings: Arc<Timings>,
     pub election_timeout: Duration,
     pub request_timeout: Duration,
@@ -51,6 +52,23 @@ pub(crate) struct Parts {
     pub quota: i64,
     pub progress_interval: Duration,
     pub running: Mutex<Option<Running>>,
+}
+
+impl Parts {
+    /// The time, since some moment of this process's.
+    pub fn now(&self) -> Duration {
+        self.surroundings.clock.now()
+    }
+
+    /// Waits for so long.
+    pub async fn sleep(&self, time: Duration) {
+        self.surroundings.clock.sleep_until(self.now() + time).await;
+    }
+
+    /// Waits for a future, but only for so long.
+    pub async fn within<F: Future>(&self, patience: Duration, future: F) -> Option<F::Output> {
+        before(&*self.surroundings.clock, self.now() + patience, future).await
+    }
 }
 
 /// What ends with the store.
@@ -120,7 +138,7 @@ impl Store {
     }
 
     fn waiter<T>(&self, sender: oneshot::Sender<T>) -> Waiter<T> {
-        Waiter { sender, since: self.0.clock.now(), term: self.0.link.counters.term.load(Relaxed) }
+        Waiter { sender, since: self.0.now(), term: self.0.link.counters.term.load(Relaxed) }
     }
 
     /// Raises the alarm where a command that takes space would go beyond the quota. Whether it is then refused, the state
@@ -207,7 +225,7 @@ impl Store {
             return self.propose(Command::LeaseGrant { id, ttl }).await;
         }
         loop {
-            let id = i64::try_from(kontiki_world::entropy() >> 1).unwrap_or(1).max(1);
+            let id = i64::try_from(self.0.surroundings.entropy.draw() >> 1).unwrap_or(1).max(1);
             match self.propose(Command::LeaseGrant { id, ttl }).await {
                 Err(StoreError::Operation(OperationError::LeaseExists)) => {}
                 answer => return answer,
@@ -239,7 +257,7 @@ impl Store {
 
     async fn ask_leader(&self, call: Call) -> Result<LeaseAnswer, StoreError> {
         let parts = &*self.0;
-        let begin = parts.clock.now();
+        let begin = parts.now();
         loop {
             let token = parts.link.token();
             let (sender, answer) = oneshot::channel();
@@ -247,24 +265,26 @@ impl Store {
             if !parts.inbox.post(Event::Call { group: GROUP, id: token, body: call.encode() }) {
                 return Err(StoreError::Stopped);
             }
-            let wait = tokio::time::timeout(parts.election_timeout, answer).await;
-            if let Ok(Ok(Some(bytes))) = wait
+            let wait = parts.within(parts.election_timeout, answer).await;
+            if let Some(Ok(Some(bytes))) = wait
                 && let Some(answer) = LeaseAnswer::decode(&bytes)
             {
                 return Ok(answer);
             }
-            if parts.clock.now().saturating_sub(begin) > parts.request_timeout {
+            if parts.now().saturating_sub(begin) > parts.request_timeout {
                 let leader = parts.link.leadership.borrow().leader;
                 return Err(if leader.is_none() { StoreError::NoLeader } else { StoreError::Timeout });
             }
-            tokio::time::sleep(CALL_AGAIN).await;
+            parts.sleep(CALL_AGAIN).await;
         }
     }
 
     /// A stream for a client's watches.
     #[must_use]
     pub fn watch_stream(&self) -> WatchStream {
-        WatchStream::new(self.0.link.clone(), self.0.progress_interval)
+        let (parts, store) = (&self.0, self.clone());
+        let failed = Failed(Arc::new(move |error| store.read_failed(error)));
+        WatchStream::new(parts.link.clone(), parts.surroundings.clock.clone(), parts.progress_interval, failed)
     }
 
     /// Hands leadership to a voter, or to the one that is furthest. Must be asked of the leader.
@@ -288,8 +308,8 @@ impl Store {
             return Err(StoreError::Stopped);
         }
         let moved = leadership.wait_for(|now| !now.is_leader && now.leader.is_some_and(|leader| leader != own));
-        match tokio::time::timeout(2 * parts.election_timeout, moved).await {
-            Ok(Ok(_)) => Ok(()),
+        match parts.within(2 * parts.election_timeout, moved).await {
+            Some(Ok(_)) => Ok(()),
             _ => Err(StoreError::TransferTimeout),
         }
     }
@@ -415,7 +435,7 @@ impl Store {
             snapshots_sent: counters.snapshots_sent.load(Relaxed),
             snapshots_installed: counters.snapshots_installed.load(Relaxed),
             mended: counters.mended.load(Relaxed),
-            peers: parts.transport.statistics().iter().map(peer_statistics).collect(),
+            peers: parts.peers.statistics().iter().map(peer_statistics).collect(),
         }
     }
 
@@ -444,8 +464,8 @@ impl Store {
     /// Gives leadership to another member, unless there is none that could take it.
     async fn hand_over(&self) {
         let alone = async {
-            while self.0.transport.statistics().values().any(|peer| peer.connected) {
-                tokio::time::sleep(HAND_OVER_POLL).await;
+            while self.0.peers.statistics().values().any(|peer| peer.connected) {
+                self.0.sleep(HAND_OVER_POLL).await;
             }
         };
         tokio::select! {
@@ -476,7 +496,7 @@ impl Store {
             drop(_lock);
         }
         self.0.link.stop();
-        self.0.transport.shutdown();
+        self.0.peers.shutdown();
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_kv::{Command, DeleteRangeRequest, KeyRange, PutRequest, RangeRequest, Reply, RequestOp, TxnRequest};
-use kontiki_store::{Given, InitialMember, Options, StartError, Store, StoreError, WatchCreate, WatchKind};
+use kontiki_store::{Given, InitialMember, Options, StartError, Store, StoreError, Tuning, WatchCreate, WatchKind};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -37,6 +37,7 @@ fn options(dir: &Path, members: &[InitialMember], at: usize, listener: TcpListen
         trailing_entries: 5_000,
         progress_notify_interval: Duration::from_millis(200),
         request_bytes_max: 1 << 20,
+        tuning: Tuning::default(),
     }
 }
 

@@ -94,6 +94,7 @@ impl Member {
             trailing_entries: 5000,
             progress_notify_interval: Duration::from_millis(300),
             request_bytes_max: REQUEST_BYTES_MAX,
+            tuning: kontiki_store::Tuning::default(),
         })
         .await
         .unwrap();

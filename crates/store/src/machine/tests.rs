@@ -3,7 +3,7 @@
 
 use kontiki_kv::{Alarm, PutRequest, TxnRequest};
 use kontiki_raft::NodeId;
-use kontiki_world::{DirectoryLock, Disk, OpenMode, SimDisk};
+use kontiki_world::{DirectoryLock, Disk, OpenMode, RealEntropy, SimDisk};
 
 use super::*;
 use crate::watch::Hub;
@@ -34,6 +34,7 @@ fn member(id: u64) -> Member {
         election_timeout: Duration::from_secs(1),
         request_timeout: Duration::from_secs(7),
         discard: Box::new(drop),
+        entropy: Arc::new(RealEntropy),
     };
     Member { disk, machine: StoreMachine::new(options, kv, link, false).unwrap(), _dir: dir }
 }
@@ -203,7 +204,7 @@ fn a_full_disk_ends_a_snapshot_and_not_the_member() {
     let disk = SimDisk::new(7);
     let state = StateDir::open(Arc::new(disk.clone()), std::path::Path::new("/state"), lock).unwrap();
     let receive = || {
-        let receiving = Receiving::begin(&state);
+        let receiving = Receiving::begin(&state, 7);
         let taken = parts.iter().all(|part| receiving.take(part, false).unwrap());
         let whole = receiving.take(&Bytes::new(), true).unwrap();
         assert!(taken || !whole, "whole without all parts");
@@ -239,7 +240,7 @@ fn a_crash_at_any_step_of_an_installation_leaves_one_of_the_two_states() {
             let disk = SimDisk::new(seed);
             let state = StateDir::open(Arc::new(disk.clone()), std::path::Path::new("/state"), lock.clone()).unwrap();
             drop(Kv::open(state.open_current().unwrap(), KvOptions::default()).unwrap());
-            let receiving = Receiving::begin(&state);
+            let receiving = Receiving::begin(&state, 7);
             let take = |parts: &[Bytes]| parts.iter().for_each(|part| assert!(receiving.take(part, false).unwrap()));
             if step > 0 {
                 take(&parts[..1]);
@@ -326,6 +327,7 @@ fn watches_miss_nothing_of_a_batch_that_met_damage() {
         election_timeout: Duration::from_secs(1),
         request_timeout: Duration::from_secs(7),
         discard: Box::new(drop),
+        entropy: Arc::new(RealEntropy),
     };
     let mut machine = StoreMachine::new(options, kv, link, false).unwrap();
     machine.apply(vec![entry(3_001, &put("key00001", "warm"))]).unwrap();
@@ -355,4 +357,15 @@ fn watches_miss_nothing_of_a_batch_that_met_damage() {
     }
     assert!(!machine.awaits_state());
     assert_eq!(machine.link.reader().revision(), 3_004);
+}
+
+#[test]
+fn a_deposed_leader_revokes_nothing() {
+    let mut machines = Machines::new();
+    machines.apply(&Command::LeaseGrant { id: 7, ttl: 2 }, None);
+    let machine = &mut machines.members[0].machine;
+    let follows = RaftLeadership { term: Term(2), leader: Some(NodeId(2)), role: RoleKind::Follower };
+    machine.leadership(machines.now, follows).unwrap();
+    // The next leader may have renewed the lease meanwhile.
+    assert!(machine.tick(machines.now + Duration::from_secs(60), false).is_empty());
 }

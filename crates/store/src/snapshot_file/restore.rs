@@ -128,7 +128,7 @@ fn build(
         disk.create_dir_all(dir).map_err(io("make", dir))?;
     }
     places.make_private(&options.data_dir)?;
-    let lock = Arc::new(lock(&options.data_dir, &places.member)?);
+    let lock = Arc::new(lock(&*disk, &options.data_dir, &places.member)?);
     let revision = write_state(snapshot, options, identity, &disk, &places, &lock, progress)?;
     let header = snapshot.header();
     let position = LogPosition { term: Term(header.term), index: Index(header.index) };

@@ -216,7 +216,7 @@ fn a_restored_member_has_the_keys_and_another_cluster() {
 
 fn state_of(data_dir: &Path) -> Kv {
     let places = Places::at(data_dir.join("member"), None);
-    let lock = std::sync::Arc::new(crate::start::lock(data_dir, &places.member).unwrap());
+    let lock = std::sync::Arc::new(crate::start::lock(&kontiki_world::RealDisk, data_dir, &places.member).unwrap());
     let disk = std::sync::Arc::new(kontiki_world::RealDisk);
     let state = crate::state_file::StateDir::open(disk, &places.state, lock).unwrap();
     Kv::open(state.open_current().unwrap(), KvOptions::default()).unwrap()

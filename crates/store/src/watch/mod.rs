@@ -9,12 +9,15 @@
 mod hub;
 mod index;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use kontiki_kv::{Event, KeyRange};
 
 pub use hub::Hub;
+pub(crate) use stream::Failed;
 pub use stream::WatchStream;
 
 /// An event, shared by all who watch it.

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kontiki_kv::OperationError;
+use kontiki_kv::{Failure, KvError, OperationError};
+use kontiki_raft::planted::planted;
+use kontiki_world::{Clock, before};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::{SharedEvent, WatchCreate, WatchKind, WatchResponse, Wish};
 use crate::link::Link;
@@ -18,6 +19,8 @@ const QUEUED_EVENTS_MAX: usize = 8_192;
 const QUEUED_BYTES_MAX: usize = 8 << 20;
 /// Most events of one watch that are joined into one response when the client lags.
 const JOINED_EVENTS_MAX: usize = 256;
+/// How long until history that could not be read is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
 /// A page of history: revisions, and bytes.
 const PAGE_REVISIONS: usize = 1_000;
 const PAGE_BYTES: usize = 1 << 20;
@@ -134,7 +137,22 @@ pub struct WatchStream {
     /// The client asked for progress while a watch lagged.
     progress_wanted: bool,
     progress_interval: Duration,
-    progress_at: Instant,
+    /// By this clock.
+    progress_at: Duration,
+    clock: Arc<dyn Clock>,
+    /// History could not be read: it is tried again then.
+    again_at: Duration,
+    failed: Failed,
+}
+
+/// Who is told of history that cannot be read.
+#[derive(Clone)]
+pub(crate) struct Failed(pub Arc<dyn Fn(&KvError) + Send + Sync>);
+
+impl std::fmt::Debug for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Failed")
+    }
 }
 
 #[derive(Debug)]
@@ -146,7 +164,12 @@ struct Live {
 static STREAMS: AtomicU64 = AtomicU64::new(1);
 
 impl WatchStream {
-    pub(crate) fn new(link: Arc<Link>, progress_interval: Duration) -> WatchStream {
+    pub(crate) fn new(
+        link: Arc<Link>,
+        clock: Arc<dyn Clock>,
+        progress_interval: Duration,
+        failed: Failed,
+    ) -> WatchStream {
         link.counters.watch_streams.fetch_add(1, Relaxed);
         WatchStream {
             link,
@@ -159,7 +182,10 @@ impl WatchStream {
             next_id: 0,
             progress_wanted: false,
             progress_interval,
-            progress_at: Instant::now() + progress_interval,
+            progress_at: clock.now() + progress_interval,
+            clock,
+            again_at: Duration::ZERO,
+            failed,
         }
     }
 
@@ -253,13 +279,15 @@ impl WatchStream {
     /// Asks for progress of the stream as a whole: told once all its watches have been told everything up to it. A watch that
     /// lags delays the answer until it has caught up; one that starts in the future prevents it (the client asks again).
     pub fn request_progress(&mut self) {
-        self.progress_wanted = !self.unsynced.is_empty();
+        self.progress_wanted = !self.unsynced.is_empty() && !planted(55);
         if self.progress_wanted {
             return;
         }
         let (queue, live) = (&self.queue, self.live.len());
         self.link.hub.progress(self.number, |revision, synced| {
-            let all = live > 0 && synced.len() == live && synced.iter().all(|(_, from)| *from <= revision + 1);
+            let all = live > 0
+                && (synced.len() == live || planted(55))
+                && synced.iter().all(|(_, from)| *from <= revision + 1);
             if all {
                 queue.push_progress(revision);
             }
@@ -297,6 +325,11 @@ impl WatchStream {
             if let Some(response) = self.try_next() {
                 return response;
             }
+            if !self.unsynced.is_empty() && self.clock.now() < self.again_at {
+                // It does not matter whether something came or the time is over: both are looked at.
+                before(&*self.clock, self.again_at, self.queue.wake.notified()).await;
+                continue;
+            }
             if !self.unsynced.is_empty() {
                 self.read_page();
                 tokio::task::yield_now().await;
@@ -304,7 +337,7 @@ impl WatchStream {
             }
             if !self.live.values().any(|live| live.progress_notify) {
                 self.queue.wake.notified().await;
-            } else if tokio::time::timeout_at(self.progress_at, self.queue.wake.notified()).await.is_err() {
+            } else if before(&*self.clock, self.progress_at, self.queue.wake.notified()).await.is_none() {
                 self.notify_progress();
             }
         }
@@ -344,7 +377,12 @@ impl WatchStream {
                     self.queue.push(Item::Response(WatchResponse { watch_id, revision, prev_kv, kind }));
                 }
             }
-            Err(_) => {
+            // The member is mended, from its log or another member; the watch goes on where it stands once that is done.
+            Err(Failure::Storage(error)) => {
+                (self.failed.0)(&error);
+                self.again_at = self.clock.now() + AGAIN;
+            }
+            Err(Failure::Operation(_)) => {
                 let compact_revision = reader.compacted().max(1);
                 self.forget(watch_id);
                 self.tell(watch_id, 0, WatchKind::Canceled { compact_revision });
@@ -354,7 +392,7 @@ impl WatchStream {
 
     /// Tells the watches that asked for it, and heard nothing for a while, how far they are.
     fn notify_progress(&mut self) {
-        self.progress_at = Instant::now() + self.progress_interval;
+        self.progress_at = self.clock.now() + self.progress_interval;
         let (queue, live) = (&self.queue, &mut self.live);
         self.link.hub.progress(self.number, |revision, synced| {
             for (watch_id, from) in synced {
