@@ -1,5 +1,6 @@
 //! Kontiki, the program: `server` runs a member with etcd's flags, `demo` a whole cluster to play with, `ctl` talks to
-//! one, `snapshot` saves and restores what it holds, `check` and `dump` look at the files of a member that is down. Without a subcommand it is the server, so that the binary can stand in for `etcd`.
+//! one, `snapshot` saves and restores what it holds, `check` and `dump` look at the files of a member that is down,
+//! `sim` runs whole clusters in one thread under every fault. Without a subcommand it is the server, so that the binary can stand in for `etcd`.
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ mod output;
 mod panics;
 mod progress;
 mod server;
+mod sim;
 mod version;
 
 #[derive(Parser)]
@@ -46,6 +48,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Print what stands in the log and in the state of a stopped member
     Dump(dump::DumpArgs),
+    /// Run whole simulated clusters under every fault, from a seed, and check that nothing is lost
+    Sim(sim::SimArgs),
     /// Print the versions
     Version,
 }
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         Command::Snapshot(args) => ctl::run(args.into()),
         Command::Check(args) => check::run(&args),
         Command::Dump(args) => dump::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Version => {
             print!("{}", version::text());
             ExitCode::SUCCESS

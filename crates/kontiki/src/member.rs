@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use kontiki_server::ServerOptions;
-use kontiki_store::{InitialMember, Options, StartError, Store};
+use kontiki_store::{InitialMember, Options, StartError, Store, Tuning};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -115,6 +115,7 @@ fn store_options(config: &ServerConfig, peer_listeners: Vec<TcpListener>) -> Opt
         trailing_entries: config.trailing_entries,
         progress_notify_interval: config.progress_notify_interval,
         request_bytes_max: config.request_bytes_max,
+        tuning: Tuning::default(),
     }
 }
 

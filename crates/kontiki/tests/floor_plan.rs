@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, u8)] = &[
     ("kontiki", 5),
     ("server", 4),
+    ("sim", 4),
     ("store", 3),
     ("engine", 2),
     ("log", 1),
@@ -16,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("raft", 0),
     ("kv", 0),
     ("world", 0),
+    ("lincheck", 0),
     ("api", 0),
 ];
 
