@@ -163,7 +163,9 @@ impl<S: StateMachine> Group<S> {
         if self.node.role() == RoleKind::Leader || !shared.stall.hangs() {
             self.step(shared, Input::Tick, NO_PAYLOADS)?;
         }
-        let leads = self.node.role() == RoleKind::Leader && !shared.stall.hangs();
+        // What it would propose now would be dropped, or could not be applied: it is to be named again when that is over.
+        let able = !shared.stall.hangs() && !shared.room.is_exhausted() && !self.is_held_back(shared);
+        let leads = self.node.role() == RoleKind::Leader && able && !self.node.hands_over();
         let own = self.machine.tick(shared.now, leads);
         self.propose_own(shared, own)?;
         if let Some(id) = self.reads.expired(shared.now, shared.settings.read_retry) {
@@ -172,14 +174,33 @@ impl<S: StateMachine> Group<S> {
         if let Some((id, body)) = self.machine.question(shared.now) {
             self.call(shared, id, body);
         }
-        if self.lag.hands_over(shared.now, shared.election_timeout()) {
-            tracing::warn!(
-                group = self.id.0,
-                "a disk is full, or too slow to apply anything: this member hands over what it leads"
-            );
-            self.disk_hangs(shared, Input::TransferLeadership(None))?;
-        }
+        self.tend_office(shared)?;
         self.tend_sending(shared)
+    }
+
+    /// Whether something committed waits because too much waits to be saved.
+    fn is_held_back(&self, shared: &Shared) -> bool {
+        self.committed > self.applied.index && self.is_saturated(&shared.settings)
+    }
+
+    /// A leader that has been unfit to lead for long hands over, to each of the others in turn.
+    fn tend_office(&mut self, shared: &mut Shared) -> Result<(), EngineError> {
+        if self.node.role() != RoleKind::Leader {
+            self.lag.follows(shared.now);
+            return Ok(());
+        }
+        let others = self.node.configuration().voters.iter().copied().filter(|voter| *voter != shared.id);
+        let others: Vec<NodeId> = others.collect();
+        if self.node.hands_over() || others.is_empty() {
+            return Ok(());
+        }
+        match self.lag.hands_over(shared.now, shared.election_timeout(), &others) {
+            Some(to) => {
+                tracing::warn!(group = self.id.0, %to, "a disk is full, or too slow to apply anything: handing over");
+                self.input(shared, Input::TransferLeadership(Some(to)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// A member's message, with the payloads of its entries.
@@ -251,7 +272,7 @@ impl<S: StateMachine> Group<S> {
     /// A question to the leader: answered here where this replica leads.
     pub fn call(&mut self, shared: &mut Shared, id: u64, body: Bytes) {
         if self.answers_calls() {
-            self.ask(shared, Question { from: None, id, body });
+            self.ask(shared, Question { from: None, id, body, at: shared.now });
         } else if let Some(leader) = self.reachable_leader(shared) {
             shared.send(leader, Frame::Call { group: self.id, id, body });
         } else {
@@ -267,7 +288,7 @@ impl<S: StateMachine> Group<S> {
 
     /// A member's question to the leader. An empty answer says that this replica does not lead.
     pub fn called(&mut self, shared: &mut Shared, from: NodeId, id: u64, body: &Bytes) {
-        let question = Question { from: Some(from), id, body: body.clone() };
+        let question = Question { from: Some(from), id, body: body.clone(), at: shared.now };
         if self.answers_calls() { self.ask(shared, question) } else { self.answer(shared, &question, None) }
     }
 
@@ -287,7 +308,7 @@ impl<S: StateMachine> Group<S> {
             }
         }
         while let Some(question) = self.questions.next(self.applied.index) {
-            let answer = self.machine.call(shared.now, &question.body);
+            let answer = self.machine.call(question.at, &question.body);
             self.answer(shared, &question, Some(answer));
         }
     }
@@ -428,8 +449,7 @@ impl<S: StateMachine> Group<S> {
             self.step(shared, Input::Applied(self.applied.index), NO_PAYLOADS)?;
         }
         self.answer_questions(shared);
-        let held_back = self.committed > self.applied.index && self.is_saturated(&shared.settings);
-        self.lag.note(shared.now, held_back || self.is_low_on_space(shared));
+        self.lag.note(shared.now, self.is_held_back(shared) || self.is_low_on_space(shared));
         for id in self.reads.ready(self.applied.index) {
             self.machine.reads_ready(id);
         }

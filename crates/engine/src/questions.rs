@@ -5,6 +5,7 @@
 //! everything that was committed when it came is applied, as a read does.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_raft::{Index, NodeId};
@@ -20,6 +21,8 @@ pub(crate) struct Question {
     /// Names the question in the answer.
     pub id: u64,
     pub body: Bytes,
+    /// When it came: who asked in time is not too late because the answer had to wait.
+    pub at: Duration,
 }
 
 /// Questions that wait, in the order in which they came.
@@ -55,7 +58,7 @@ mod tests {
     #[test]
     fn a_question_waits_for_what_was_committed_when_it_came() {
         let mut questions = Questions::default();
-        let question = |id| Question { from: None, id, body: Bytes::new() };
+        let question = |id| Question { from: None, id, body: Bytes::new(), at: Duration::ZERO };
         for (committed, id) in [(5, 1), (7, 2)] {
             assert!(questions.add(Index(committed), question(id)).is_none());
         }
@@ -69,7 +72,7 @@ mod tests {
     #[test]
     fn only_so_many_wait() {
         let mut questions = Questions::default();
-        let question = |id| Question { from: None, id, body: Bytes::new() };
+        let question = |id| Question { from: None, id, body: Bytes::new(), at: Duration::ZERO };
         assert!((0..WAITING_MAX as u64).all(|id| questions.add(Index(1), question(id)).is_none()));
         assert_eq!(questions.add(Index(1), question(77)).map(|question| question.id), Some(77));
     }

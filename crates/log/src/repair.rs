@@ -322,7 +322,8 @@ impl Log {
 
 /// Writes what stands in a range of a file there once more, so that the next sync makes it durable.
 fn write_again(file: &dyn File, range: Range<u64>) -> io::Result<()> {
-    let mut buffer = vec![0; AGAIN_BYTES.min(range.end - range.start) as usize];
+    let range = range.start..range.end.min(file.len()?);
+    let mut buffer = vec![0; AGAIN_BYTES.min(range.end.saturating_sub(range.start)) as usize];
     let mut at = range.start;
     while at < range.end {
         let part = &mut buffer[..AGAIN_BYTES.min(range.end - at) as usize];

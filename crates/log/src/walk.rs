@@ -89,7 +89,8 @@ impl<'a> Walk<'a> {
                     let end = offset + u64::from(header.length);
                     walked.unlisted.get_or_insert(offset..end).end = end;
                 }
-                Verdict::Keep | Verdict::Gap => {}
+                // A later row says that the sync behind which it was written took all before it along.
+                Verdict::Keep | Verdict::Gap => walked.unlisted = None,
                 Verdict::Restore | Verdict::RestoreGap => {
                     let reason = problem.unwrap_or(BatchProblem::NoMagic);
                     let (file, damage) = (self.found.names.log.clone(), Damage::Header { sequence, reason });

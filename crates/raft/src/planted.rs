@@ -2,7 +2,7 @@
 //!
 //! A test that never fails tells little. So each bug in the list of `docs/planted-bugs.md` has a number and a place in the
 //! code where the rule stands that keeps it out; `planted(13)` there breaks that rule alone. One bug at a time is planted,
-//! by the environment (`KONTIKI_PLANTED=13`) or by [`plant`], and only on the thread that asks: simulations of several
+//! by the environment (`KONTIKI_PLANTED=13`) or by `plant`, and only on the thread that asks: simulations of several
 //! bugs may run side by side.
 //!
 //! Without the cargo feature `planted`, which nothing but a test turns on, `planted` is the constant `false`, and nothing of

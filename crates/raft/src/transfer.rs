@@ -49,7 +49,8 @@ impl Node {
     }
 
     /// Whether leadership is being handed over.
-    pub(crate) fn hands_over(&self) -> bool {
+    #[must_use]
+    pub fn hands_over(&self) -> bool {
         matches!(&self.role, Role::Leader(leader) if leader.transfer.is_some())
     }
 

@@ -56,6 +56,7 @@ pub struct Link {
     /// Bounds the snapshots that are being saved.
     pub saves_allowed: Arc<Semaphore>,
     reader: RwLock<Reader>,
+    readers: AtomicU64,
     next_token: AtomicU64,
     /// Bytes of the proposals that wait.
     pub pending_bytes: AtomicU64,
@@ -88,6 +89,7 @@ impl Link {
             saves: Mutex::new(Some(Vec::new())),
             saves_allowed: Arc::new(Semaphore::new(SAVES_MAX)),
             reader: RwLock::new(reader),
+            readers: AtomicU64::new(0),
             next_token: AtomicU64::new(first_token),
             pending_bytes: AtomicU64::new(0),
             leadership: watch::Sender::new(Leadership::default()),
@@ -114,9 +116,15 @@ impl Link {
         self.reader.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A snapshot took the state's place.
+    /// Another state took the place of the one that was read.
     pub fn replace_reader(&self, reader: Reader) {
         *self.reader.write().unwrap_or_else(PoisonError::into_inner) = reader;
+        self.readers.fetch_add(1, Relaxed);
+    }
+
+    /// Counts the states that readers were given: of one that is damaged nothing more can be expected.
+    pub fn readers(&self) -> u64 {
+        self.readers.load(Relaxed)
     }
 
     /// A token for something to wait for.

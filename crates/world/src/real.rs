@@ -74,8 +74,13 @@ impl Disk for RealDisk {
         fs::File::open(dir)?.sync_all()
     }
 
+    /// A link counts, wherever it leads.
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        path.try_exists()
+        match path.symlink_metadata() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use kontiki_sim::{Failure, Order, Summary};
 
-use super::worker::Worker;
+use super::worker::{self, Worker};
 use super::{MINUTES_DEFAULT, SimArgs, one, replay};
 use crate::output::print;
 
@@ -34,6 +34,7 @@ pub fn run(args: &SimArgs, order: &Order) -> Result<bool, String> {
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let next = AtomicU64::new(first);
     let (done, summary) = (AtomicBool::new(false), Mutex::new(Summary::default()));
+    let unusable: Mutex<Option<String>> = Mutex::default();
     let begin = Instant::now();
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs)
@@ -53,9 +54,13 @@ pub fn run(args: &SimArgs, order: &Order) -> Result<bool, String> {
                                 summary.add(&report);
                                 report.failure.iter().for_each(|failure| tell(args, &order, failure));
                             }
+                            Err(failure) if failure.property == worker::NO_PROCESS => {
+                                unusable.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure.what);
+                                break;
+                            }
                             Err(failure) => {
+                                summary.add_lost(seed, failure.clone());
                                 tell(args, &order, &failure);
-                                summary.add_lost(seed, failure);
                             }
                         }
                     }
@@ -68,6 +73,9 @@ pub fn run(args: &SimArgs, order: &Order) -> Result<bool, String> {
         }
         done.store(true, Relaxed);
     });
+    if let Some(why) = unusable.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(why);
+    }
     let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
     conclude(args, order, &summary, begin.elapsed())
 }

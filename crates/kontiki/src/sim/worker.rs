@@ -10,6 +10,9 @@ use kontiki_sim::{Failure, Order, Report};
 /// A run that takes longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The property of a failure that is not one of the run: there was nothing to run it in.
+pub const NO_PROCESS: &str = "a process to run in";
+
 /// Serves orders until there are no more.
 pub fn run() -> ExitCode {
     let mut out = std::io::stdout().lock();
@@ -53,7 +56,12 @@ impl Worker {
         let lost = |what: String| Failure { property: "assertion".to_owned(), at: Duration::ZERO, what };
         let text = serde_json::to_string(order).map_err(|error| lost(error.to_string()))?;
         if self.0.is_none() {
-            self.0 = Some(start().map_err(|error| lost(format!("cannot start a process to run in: {error}")))?);
+            let no_process = |error| Failure {
+                property: NO_PROCESS.to_owned(),
+                at: Duration::ZERO,
+                what: format!("cannot start a process to run in: {error}"),
+            };
+            self.0 = Some(start().map_err(no_process)?);
         }
         let Some(running) = &mut self.0 else { return Err(lost("no process to run in".to_owned())) };
         let asked = writeln!(running.orders, "{text}").and_then(|()| running.orders.flush());

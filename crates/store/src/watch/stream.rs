@@ -19,7 +19,7 @@ const QUEUED_EVENTS_MAX: usize = 8_192;
 const QUEUED_BYTES_MAX: usize = 8 << 20;
 /// Most events of one watch that are joined into one response when the client lags.
 const JOINED_EVENTS_MAX: usize = 256;
-/// How long until history that could not be read is tried again.
+/// How often it is looked whether a state that could not be read was replaced.
 const AGAIN: Duration = Duration::from_millis(100);
 /// A page of history: revisions, and bytes.
 const PAGE_REVISIONS: usize = 1_000;
@@ -140,8 +140,8 @@ pub struct WatchStream {
     /// By this clock.
     progress_at: Duration,
     clock: Arc<dyn Clock>,
-    /// History could not be read: it is tried again then.
-    again_at: Duration,
+    /// The state, as counted by [`Link::readers`], whose history could not be read.
+    unreadable: Option<u64>,
     failed: Failed,
 }
 
@@ -184,7 +184,7 @@ impl WatchStream {
             progress_interval,
             progress_at: clock.now() + progress_interval,
             clock,
-            again_at: Duration::ZERO,
+            unreadable: None,
             failed,
         }
     }
@@ -325,22 +325,27 @@ impl WatchStream {
             if let Some(response) = self.try_next() {
                 return response;
             }
-            if !self.unsynced.is_empty() && self.clock.now() < self.again_at {
-                // It does not matter whether something came or the time is over: both are looked at.
-                before(&*self.clock, self.again_at, self.queue.wake.notified()).await;
-                continue;
-            }
-            if !self.unsynced.is_empty() {
+            if !self.unsynced.is_empty() && !self.awaits_mending() {
                 self.read_page();
                 tokio::task::yield_now().await;
                 continue;
             }
-            if !self.live.values().any(|live| live.progress_notify) {
+            let again = (!self.unsynced.is_empty()).then(|| self.clock.now() + AGAIN);
+            let progress = self.live.values().any(|live| live.progress_notify).then_some(self.progress_at);
+            let Some(until) = again.into_iter().chain(progress).min() else {
                 self.queue.wake.notified().await;
-            } else if before(&*self.clock, self.progress_at, self.queue.wake.notified()).await.is_none() {
+                continue;
+            };
+            let late = before(&*self.clock, until, self.queue.wake.notified()).await.is_none();
+            if late && progress.is_some_and(|at| at <= self.clock.now()) {
                 self.notify_progress();
             }
         }
+    }
+
+    /// Whether the state that readers have is the one that could not be read.
+    fn awaits_mending(&self) -> bool {
+        self.unreadable == Some(self.link.readers())
     }
 
     /// Reads a page of history for one of the unsynced watches.
@@ -355,6 +360,7 @@ impl WatchStream {
             return;
         };
         self.turn = watch_id;
+        let readers = self.link.readers();
         let reader = self.link.reader();
         let Some(watch) = self.unsynced.get_mut(&watch_id) else { return };
         if self.link.hub.join((self.number, watch_id), &watch.wish, watch.next, &reader, &self.queue) {
@@ -379,8 +385,8 @@ impl WatchStream {
             }
             // The member is mended, from its log or another member; the watch goes on where it stands once that is done.
             Err(Failure::Storage(error)) => {
+                self.unreadable = Some(readers);
                 (self.failed.0)(&error);
-                self.again_at = self.clock.now() + AGAIN;
             }
             Err(Failure::Operation(_)) => {
                 let compact_revision = reader.compacted().max(1);

@@ -8,6 +8,9 @@ use kontiki_raft::NodeId;
 use crate::etcd::Answer;
 use crate::etcd::client::Client;
 
+/// An operator waits so long for a member, which may stand still together with its clock.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// An alarm must not stay: so often its end is tried, each time at several members.
 const CLEARS_MAX: u32 = 20;
 
@@ -46,6 +49,7 @@ async fn move_leader(client: &mut Client) {
         () = connection.broken() => {}
         // It may have no leader to move, or nowhere to move it: then nothing comes of it.
         _ = store.move_leader(to) => {}
+        () = client.site.spawner.sleep(PATIENCE) => {}
     }
 }
 
@@ -72,6 +76,7 @@ async fn look_at_alarms(client: &mut Client) {
                 store.read_failed(&error);
             }
         }
+        () = client.site.spawner.sleep(PATIENCE) => {}
     }
 }
 
