@@ -189,11 +189,11 @@ impl<S: StateMachine> Group<S> {
             self.lag.follows(shared.now);
             return Ok(());
         }
-        let others = self.node.configuration().voters.iter().copied().filter(|voter| *voter != shared.id);
-        let others: Vec<NodeId> = others.collect();
-        if self.node.hands_over() || others.is_empty() {
+        if !self.lag.is_long(shared.now, shared.election_timeout()) || self.node.hands_over() {
             return Ok(());
         }
+        let others = self.node.configuration().voters.iter().copied().filter(|voter| *voter != shared.id);
+        let others: Vec<NodeId> = others.collect();
         match self.lag.hands_over(shared.now, shared.election_timeout(), &others) {
             Some(to) => {
                 tracing::warn!(group = self.id.0, %to, "a disk is full, or too slow to apply anything: handing over");
