@@ -301,11 +301,22 @@ impl<S: StateMachine> Group<S> {
     }
 
     /// Answers what can be answered.
+    ///
+    /// A leader that was cut off goes on for a while without knowing that another one was elected. What it tells by its own
+    /// clock, such as that a lease is renewed, would bind nobody. So a quorum must have confirmed half an election timeout
+    /// ago that it led: machines allow for a whole one when a new leader takes over.
     fn answer_questions(&mut self, shared: &mut Shared) {
         if !self.answers_calls() {
             for (_, question) in self.questions.take() {
                 self.answer(shared, &question, None);
             }
+        }
+        if self.questions.is_empty() {
+            return;
+        }
+        if !self.reads.led_within(shared.now, shared.election_timeout() / 2) {
+            self.reads.wanted = true;
+            return;
         }
         while let Some(question) = self.questions.next(self.applied.index) {
             let answer = self.machine.call(question.at, &question.body);
@@ -338,7 +349,7 @@ impl<S: StateMachine> Group<S> {
             self.propose(shared, waiting, None)?;
         }
         if let Some(id) = self.reads.begin(shared.now) {
-            if self.machine.reads_begin(id) {
+            if self.machine.reads_begin(id) || !self.questions.is_empty() {
                 self.step(shared, Input::Read(id), NO_PAYLOADS)?;
             } else {
                 self.reads.cancel();
@@ -383,7 +394,8 @@ impl<S: StateMachine> Group<S> {
             Effect::Send { to, message } => self.send(shared, to, message)?,
             Effect::Committed(index) => self.committed = self.committed.max(index),
             Effect::ReadReady { id, index } => {
-                self.reads.confirmed(id, index);
+                let leads = self.node.role() == RoleKind::Leader;
+                self.reads.confirmed(id, index, leads);
             }
             Effect::ReadRefused(id) => {
                 if self.reads.refused(id) {
@@ -402,7 +414,7 @@ impl<S: StateMachine> Group<S> {
             }
             Effect::InstallSnapshot(meta) => self.install(shared, &meta)?,
             Effect::LeadershipChanged(leadership) => {
-                self.reads.retry();
+                self.reads.leadership_changed();
                 self.suspected = self.suspected.filter(|suspect| leadership.leader == Some(*suspect));
                 self.machine.leadership(shared.now, leadership)?;
                 if leadership.role != RoleKind::Leader {

@@ -39,6 +39,11 @@ impl Questions {
         None
     }
 
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The next one that can be answered.
     pub fn next(&mut self, applied: Index) -> Option<Question> {
         let (committed, _) = self.0.front()?;

@@ -19,13 +19,15 @@ pub struct Reads {
     in_flight: Option<(ReadId, Duration)>,
     /// Confirmed batches that wait for their index to be applied.
     confirmed: BTreeMap<Index, Vec<ReadId>>,
+    /// When the newest confirmed batch of this replica as leader began: it still led then, by the word of a quorum.
+    led: Option<Duration>,
 }
 
 impl Reads {
     /// None asked for yet; identities start at `first`.
     #[must_use]
     pub fn new(first: u64) -> Reads {
-        Reads { next: first, wanted: false, again: false, in_flight: None, confirmed: BTreeMap::new() }
+        Reads { next: first, wanted: false, again: false, in_flight: None, confirmed: BTreeMap::new(), led: None }
     }
 
     /// The identity for a batch that may begin now: reads are wanted and no batch is being confirmed.
@@ -51,13 +53,29 @@ impl Reads {
         self.in_flight = None;
     }
 
-    /// The batch is confirmed at `index`. False where it was given up before.
-    pub fn confirmed(&mut self, id: ReadId, index: Index) -> bool {
+    /// The batch is confirmed at `index`, by this replica itself where it leads. False where it was given up before.
+    pub fn confirmed(&mut self, id: ReadId, index: Index, leads: bool) -> bool {
+        let began = self.in_flight.map(|(_, began)| began);
         if !self.end(id) {
             return false;
         }
+        if leads {
+            self.led = began;
+        }
         self.confirmed.entry(index).or_default().push(id);
         true
+    }
+
+    /// Whether a quorum has confirmed that this replica led less than `age` before `now`.
+    #[must_use]
+    pub fn led_within(&self, now: Duration, age: Duration) -> bool {
+        self.led.is_some_and(|led| now.saturating_sub(led) < age)
+    }
+
+    /// Leadership or term are others: what was confirmed says nothing about them.
+    pub fn leadership_changed(&mut self) {
+        self.led = None;
+        self.retry();
     }
 
     /// The batch is refused. False where it was given up before.
@@ -127,8 +145,8 @@ mod tests {
         let first = reads.begin(SECOND).expect("one was asked for");
         reads.wanted = true;
         assert_eq!(reads.begin(SECOND), None, "one is in flight");
-        assert!(reads.confirmed(first, Index(5)));
-        assert!(!reads.confirmed(first, Index(6)), "a second answer to the same batch");
+        assert!(reads.confirmed(first, Index(5), true));
+        assert!(!reads.confirmed(first, Index(6), true), "a second answer to the same batch");
         let second = reads.begin(SECOND).expect("the first one is confirmed");
         assert_ne!(first, second);
         assert!(reads.ready(Index(4)).is_empty(), "index 5 is not applied");
@@ -146,8 +164,24 @@ mod tests {
         let id = reads.begin(SECOND).expect("one was asked for");
         assert_eq!(reads.expired(SECOND, SECOND), None);
         assert_eq!(reads.expired(2 * SECOND, SECOND), Some(id));
-        assert!(!reads.confirmed(id, Index(1)), "too late: its reads are in another batch");
+        assert!(!reads.confirmed(id, Index(1), true), "too late: its reads are in another batch");
         reads.begin(2 * SECOND).expect("its reads are asked for again");
-        assert!(!reads.confirmed(id, Index(1)), "too late: the answer to the first question is none to the second");
+        assert!(!reads.confirmed(id, Index(1), true), "too late: the answer to the first question is none to the second");
+    }
+    #[test]
+    fn a_leaders_confirmed_batch_vouches_for_the_time_when_it_began() {
+        let mut reads = Reads::new(0);
+        reads.wanted = true;
+        let id = reads.begin(SECOND).expect("one was asked for");
+        assert!(!reads.led_within(SECOND, SECOND), "nothing is confirmed");
+        assert!(reads.confirmed(id, Index(1), true));
+        assert!(reads.led_within(SECOND * 3 / 2, SECOND));
+        assert!(!reads.led_within(2 * SECOND, SECOND), "too long ago");
+        reads.leadership_changed();
+        assert!(!reads.led_within(SECOND * 3 / 2, SECOND), "that was another term");
+        reads.wanted = true;
+        let forwarded = reads.begin(SECOND).expect("one was asked for");
+        assert!(reads.confirmed(forwarded, Index(1), false));
+        assert!(!reads.led_within(SECOND, SECOND), "that another one led says nothing about this one");
     }
 }

@@ -30,6 +30,9 @@ pub struct SimArgs {
     /// Run fresh seeds for so long; one minute where nothing else is said
     #[arg(long, value_name = "M")]
     minutes: Option<f64>,
+    /// With --minutes: the first of the seeds, in place of a fresh one
+    #[arg(long, value_name = "N", conflicts_with_all = ["seed", "seeds"])]
+    from: Option<u64>,
     /// Which faults, and how many: see --profiles
     #[arg(long, default_value = "default", value_name = "NAME")]
     profile: String,

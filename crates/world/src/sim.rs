@@ -112,10 +112,10 @@ impl SimDisk {
         lock(&self.state).syncs_fail = fail;
     }
 
-    /// One sync fails, after so many that do not, and what it would have made durable is lost at the next crash, as with
+    /// One sync fails, after so many that do not (`None`: that is off), and what it would have made durable is lost at the next crash, as with
     /// [`SimDisk::fail_syncs`].
-    pub fn fail_one_sync_after(&self, syncs: u64) {
-        lock(&self.state).sync_fails_after = Some(syncs);
+    pub fn fail_one_sync_after(&self, syncs: Option<u64>) {
+        lock(&self.state).sync_fails_after = syncs;
     }
 
     /// Files may grow by this many bytes together; `None` for ever.

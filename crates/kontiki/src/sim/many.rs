@@ -27,7 +27,7 @@ pub fn run(args: &SimArgs, order: &Order) -> Result<bool, String> {
             if !(minutes > 0.0 && minutes < 1e6) {
                 return Err(format!("--minutes {minutes}: must be above zero"));
             }
-            let first = kontiki_sim::fresh_seed();
+            let first = args.from.unwrap_or_else(kontiki_sim::fresh_seed);
             (first, u64::MAX, Some(Instant::now() + Duration::from_secs_f64(minutes * 60.0)))
         }
     };

@@ -210,7 +210,7 @@ impl<S: Subject> Cluster<S> {
                 member.health.faults.push(Faulty { id, kind: "sync-error", times: u64::MAX });
             }
             DiskFault::SyncFails(after) => {
-                member.disk.fail_one_sync_after(*after);
+                member.disk.fail_one_sync_after(Some(*after));
             }
             DiskFault::Strike(strike) => {
                 member.damaged |= !matches!(strike.kind, StrikeKind::WriteError | StrikeKind::SyncError);
@@ -227,6 +227,7 @@ impl<S: Subject> Cluster<S> {
         for fault in std::mem::take(&mut member.health.faults) {
             self.counts.add(fault.kind, member.faulty.withdraw(fault.id));
         }
+        self.members[place].disk.fail_one_sync_after(None);
         self.syncs_succeed(place);
         self.free_disk(place);
     }

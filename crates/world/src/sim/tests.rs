@@ -119,7 +119,7 @@ fn one_sync_may_fail_and_the_next_does_not_make_up_for_it() {
     let (disk, dir) = disk(1);
     let file = disk.open(&dir.join("a"), OpenMode::New).unwrap();
     file.allocate(8192).unwrap();
-    disk.fail_one_sync_after(2);
+    disk.fail_one_sync_after(Some(2));
     file.sync_data().unwrap();
     disk.sync_dir(&dir).unwrap();
     file.write_all_at(b"lost", 0).unwrap();
