@@ -166,7 +166,10 @@ mod tests {
         assert_eq!(reads.expired(2 * SECOND, SECOND), Some(id));
         assert!(!reads.confirmed(id, Index(1), true), "too late: its reads are in another batch");
         reads.begin(2 * SECOND).expect("its reads are asked for again");
-        assert!(!reads.confirmed(id, Index(1), true), "too late: the answer to the first question is none to the second");
+        assert!(
+            !reads.confirmed(id, Index(1), true),
+            "too late: the answer to the first question is none to the second"
+        );
     }
     #[test]
     fn a_leaders_confirmed_batch_vouches_for_the_time_when_it_began() {

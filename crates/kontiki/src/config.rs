@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kontiki_store::Given;
+use kontiki_tls::TlsFiles;
 
 use crate::flags::Settings;
 use crate::logging::LogSettings;
@@ -82,6 +83,10 @@ pub struct ServerConfig {
     pub host_whitelist: Vec<String>,
     /// Serve JSON under `/v3/`.
     pub gateway: bool,
+    /// TLS towards clients.
+    pub client_tls: TlsFiles,
+    /// TLS between members.
+    pub peer_tls: TlsFiles,
     /// What is logged, how, and where to.
     pub log: LogSettings,
     /// What the operator should hear once a logger exists.
@@ -198,6 +203,8 @@ impl ServerConfig {
             metrics_extensive: choice(settings, "metrics", &["basic", "extensive"])? == "extensive",
             host_whitelist: settings.list("host-whitelist").to_vec(),
             gateway: settings.switch("enable-grpc-gateway"),
+            client_tls: TlsFiles::default(),
+            peer_tls: TlsFiles::default(),
             log: LogSettings::settle(settings)?,
             warnings: settings.warnings.clone(),
             name,

@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("kv", 0),
     ("world", 0),
     ("lincheck", 0),
+    ("tls", 0),
     ("api", 0),
 ];
 
