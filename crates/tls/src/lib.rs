@@ -1,6 +1,32 @@
 //! TLS as etcd's flags describe it: which files, who is let in, which versions and ciphers.
+//!
+//! An [`Acceptor`] takes connections on a port: the one for clients, or the one for peers ([`Role`]). A [`Connector`]
+//! dials, for a member towards its peers and for the command line towards members. Both read their files again when these
+//! change, so that a certificate is renewed without a restart; a new file that cannot be used is reported, and the old
+//! ones stay. Sessions are never resumed: each connection's certificate is looked at afresh, against the revocation list
+//! of the day.
+
+mod acceptor;
+mod certificate;
+mod ciphers;
+mod connector;
+mod error;
+mod files;
+mod reload;
+mod role;
+mod rules;
+mod san;
+mod self_signed;
+mod socket;
 
 use std::path::PathBuf;
+
+pub use acceptor::{Accepted, Acceptor};
+pub use connector::{Connector, ConnectorFiles};
+pub use error::{HandshakeError, TlsError};
+pub use role::Role;
+pub use self_signed::self_signed;
+pub use socket::TlsSocket;
 
 /// The TLS flags of one side of a member: of its client port, or of its peer port (etcd's `--…` and `--peer-…`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
