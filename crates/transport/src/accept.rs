@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::WriteHalf;
+use kontiki_tls::{Acceptor, TlsSocket};
+use tokio::io::AsyncRead;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -15,9 +15,12 @@ use tokio::time::{sleep, timeout};
 use crate::codec::{self, Packet};
 use crate::error::FrameError;
 use crate::frame::Class;
-use crate::handshake::{Answer, HandshakeError, Hello};
+use crate::handshake::{Answer, HandshakeError, Opening};
+use crate::listener::Address;
 use crate::peer::{Peer, Task};
+use crate::question;
 use crate::report::Received;
+use crate::stream::Stream;
 use crate::transport::Shared;
 
 /// Pause after a failed accept, which is mostly a lack of file descriptors that others must free first.
@@ -30,14 +33,15 @@ const READ_BYTES: usize = 64 << 10;
 const READ_BYTES_MIN: usize = 4 << 10;
 
 /// Accepts connections until it is dropped.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, tls: Option<Arc<Acceptor>>) {
     let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = handshakes.join_next() => {}
             accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if stream.set_nodelay(true).is_err() => {} // gone already
                 Ok((stream, address)) if handshakes.len() < shared.options.handshakes_max => {
-                    handshakes.spawn(welcome(shared.clone(), stream, address));
+                    handshakes.spawn(welcome(shared.clone(), tls.clone(), stream, address));
                 }
                 Ok((_, address)) => shared.warn_inbound(address, "too many connections are in their handshake"),
                 Err(error) => {
@@ -52,19 +56,34 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
 }
 
 /// Takes a new connection through its handshake.
-async fn welcome(shared: Arc<Shared>, mut stream: TcpStream, address: SocketAddr) {
-    let limit = shared.options.handshake_timeout;
-    let hello = match timeout(limit, Hello::read(&mut stream)).await {
-        Ok(Ok(hello)) => hello,
-        Ok(Err(error @ HandshakeError::Version(_))) => {
-            return refuse(&shared, stream, address, error.to_string()).await;
-        }
-        Ok(Err(error)) => return shared.warn_inbound(address, &error.to_string()),
-        Err(_) => return shared.warn_inbound(address, "no handshake came in time"),
+async fn welcome(shared: Arc<Shared>, tls: Option<Arc<Acceptor>>, stream: TcpStream, address: SocketAddr) {
+    let heard = match tls {
+        None => plain(&shared, stream).await,
+        Some(acceptor) => secure(&shared, &acceptor, stream, address).await,
     };
-    let peer = shared.peer(hello.identity.member_id);
+    let (stream, opening) = match heard {
+        Ok(heard) => heard,
+        Err(reason) => return shared.warn_inbound(address, &reason),
+    };
+    let (hello, addresses) = match opening {
+        Ok(Opening::Hello(hello, mut addresses)) => {
+            // Where TLS is spoken nobody talks this member into dialing without it.
+            addresses.retain(|told| matches!(stream, Stream::Plain(_)) || Address::of(told).secure);
+            (hello, addresses)
+        }
+        Ok(Opening::Question) => return question::answer(&shared, stream, address).await,
+        Err(error @ HandshakeError::Version(_)) => {
+            return refuse(&shared, stream, address, error.to_string(), false).await;
+        }
+        Err(error) => return shared.warn_inbound(address, &error.to_string()),
+    };
+    let peer = shared.met(&hello, &addresses);
     if let Some(reason) = hello.objection(shared.identity, peer.is_some(), address) {
-        return refuse(&shared, stream, address, reason).await;
+        // Said by a member of its own cluster: it need not ask again.
+        let removed = hello.identity.cluster_id == shared.identity.cluster_id
+            && hello.expected == shared.identity.member_id
+            && shared.is_removed(hello.identity.member_id);
+        return refuse(&shared, stream, address, reason, removed).await;
     }
     let Some(peer) = peer else { return };
     // The stream goes to the task that reads it, or comes back for a refusal.
@@ -75,15 +94,40 @@ async fn welcome(shared: Arc<Shared>, mut stream: TcpStream, address: SocketAddr
         Task::new(&tokio::spawn(receiver.run(stream)))
     });
     if let (Err(reason), Some(stream)) = (accepted, stream) {
-        refuse(&shared, stream, address, reason).await;
+        refuse(&shared, stream, address, reason, false).await;
     }
+}
+
+/// A connection and what it began with, or why there is nothing to go on with.
+type Heard = Result<(Stream, Result<Opening, HandshakeError>), String>;
+
+async fn plain(shared: &Shared, mut stream: TcpStream) -> Heard {
+    let opening = opening_in_time(shared, &mut stream).await?;
+    Ok((Stream::Plain(stream), opening))
+}
+
+async fn secure(shared: &Shared, acceptor: &Acceptor, stream: TcpStream, address: SocketAddr) -> Heard {
+    let accepted = acceptor.accept(stream, shared.options.handshake_timeout).await;
+    let mut stream = accepted.map_err(|error| error.to_string())?.stream;
+    let fits = acceptor.check_address(&stream, address.ip(), &shared.hosts()).await;
+    fits.map_err(|error| format!("{error}; --peer-skip-client-san-verification would let it in"))?;
+    let opening = opening_in_time(shared, &mut stream).await?;
+    Ok((Stream::Tls(Box::new(TlsSocket::from(stream))), opening))
+}
+
+async fn opening_in_time(
+    shared: &Shared,
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Result<Opening, HandshakeError>, String> {
+    let opening = timeout(shared.options.handshake_timeout, Opening::read(stream)).await;
+    opening.map_err(|_| "no handshake came in time".to_owned())
 }
 
 /// Tells the other side why it is not let in, and the operator. The layer above does not hear of it: anyone who reaches
 /// the port could make it hear anything.
-async fn refuse(shared: &Shared, mut stream: TcpStream, address: SocketAddr, reason: String) {
+async fn refuse(shared: &Shared, stream: Stream, address: SocketAddr, reason: String, removed: bool) {
     shared.warn_inbound(address, &reason);
-    let answer = Answer { identity: shared.identity, refusal: Some(reason) };
+    let answer = Answer { identity: shared.identity, refusal: Some(reason), removed };
     // If the other side is gone already, nobody misses the answer.
     let _ = timeout(shared.options.handshake_timeout, stream.write_all(&answer.encode())).await;
 }
@@ -114,9 +158,9 @@ impl From<FrameError> for Ended {
 }
 
 impl Receiver {
-    async fn run(self, mut stream: TcpStream) {
-        let answer = Answer { identity: self.shared.identity, refusal: None };
-        let ended = match stream.write_all(&answer.encode()).await.and_then(|()| stream.set_nodelay(true)) {
+    async fn run(self, mut stream: Stream) {
+        let answer = Answer { identity: self.shared.identity, refusal: None, removed: false };
+        let ended = match stream.write_all(&answer.encode()).await {
             Ok(()) => self.read(&mut stream).await.unwrap_or_else(|ended| ended),
             Err(_) => Ended::Lost,
         };
@@ -128,16 +172,15 @@ impl Receiver {
     }
 
     /// Delivers what comes, all whole frames of one read at once.
-    async fn read(&self, stream: &mut TcpStream) -> Result<Ended, Ended> {
-        let (mut reader, writer) = stream.split();
+    async fn read(&self, stream: &mut Stream) -> Result<Ended, Ended> {
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         loop {
             make_room(&mut buffer)?;
-            match reader.read_buf(&mut buffer).await {
+            match stream.read_buf(&mut buffer).await {
                 Ok(0) | Err(_) => return Ok(Ended::Lost),
                 Ok(read) => self.peer.counters.bytes_received.add(read as u64),
             }
-            let (batch, end) = self.split(&mut buffer, &writer);
+            let (batch, end) = self.split(&mut buffer, stream);
             if !self.peer.deliver(self.class, self.number, batch) {
                 return Ok(Ended::Replaced);
             }
@@ -146,7 +189,7 @@ impl Receiver {
     }
 
     /// Takes the whole frames off the buffer and answers pings. What came before a broken frame still counts.
-    fn split(&self, buffer: &mut BytesMut, writer: &WriteHalf<'_>) -> (Vec<Received>, Result<(), Ended>) {
+    fn split(&self, buffer: &mut BytesMut, stream: &Stream) -> (Vec<Received>, Result<(), Ended>) {
         let mut batch = Vec::new();
         loop {
             let packet = match codec::split_frame(buffer) {
@@ -160,7 +203,7 @@ impl Receiver {
                 }
                 Ok(Packet::Frame(_)) => return (batch, Err(Ended::Failed("frame of another class".to_owned()))),
                 Ok(Packet::Ping(stamp)) => {
-                    if let Err(ended) = answer_ping(writer, stamp) {
+                    if let Err(ended) = answer_ping(stream, stamp) {
                         return (batch, Err(ended));
                     }
                 }
@@ -183,10 +226,10 @@ fn make_room(buffer: &mut BytesMut) -> Result<(), FrameError> {
 }
 
 /// Sends a ping back. A peer that pings without reading the answers gets none; half an answer would break the stream.
-fn answer_ping(writer: &WriteHalf<'_>, stamp: u64) -> Result<(), Ended> {
+fn answer_ping(stream: &Stream, stamp: u64) -> Result<(), Ended> {
     let mut pong = BytesMut::with_capacity(32);
     codec::encode_echo(&mut pong, codec::kind::PONG, stamp);
-    match writer.try_write(&pong) {
+    match stream.try_write(&pong) {
         Ok(written) if written == pong.len() => Ok(()),
         Ok(_) => Err(Ended::Failed("answers to pings are not read".to_owned())),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),

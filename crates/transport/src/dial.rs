@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use kontiki_tls::TlsSocket;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
@@ -14,8 +15,10 @@ use crate::error::FrameError;
 use crate::frame::Class;
 use crate::handshake::{self, HandshakeError, Hello};
 use crate::link::{Flushed, Link};
+use crate::listener::Address;
 use crate::peer::Peer;
 use crate::report::Received;
+use crate::stream::Stream;
 use crate::transport::Shared;
 
 /// A connection that lived this long was a good one: the pause before a redial starts small again.
@@ -28,6 +31,12 @@ enum DialError {
     Resolve(io::Error),
     #[error("cannot connect: {0}")]
     Connect(io::Error),
+    #[error(
+        "its URL is https, but this member has no TLS for peers: give it --peer-cert-file and --peer-trusted-ca-file"
+    )]
+    NoTls,
+    #[error(transparent)]
+    Tls(#[from] kontiki_tls::HandshakeError),
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
     #[error("no answer within {0:?}")]
@@ -76,7 +85,7 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>, peer: Arc<Peer>, class: 
 }
 
 /// Tries the peer's addresses in turn. Returns the connection and which boot of the peer is at its other end.
-async fn dial(shared: &Shared, peer: &Peer, class: Class) -> Option<(TcpStream, u64)> {
+async fn dial(shared: &Shared, peer: &Peer, class: Class) -> Option<(Stream, u64)> {
     let limit = shared.options.handshake_timeout;
     let mut all_refused = true;
     for address in peer.addresses() {
@@ -92,8 +101,11 @@ async fn dial(shared: &Shared, peer: &Peer, class: Class) -> Option<(TcpStream, 
         if peer.warnings.is_due() {
             tracing::warn!(peer = %peer.id, %address, %error, "cannot reach peer, trying again");
         }
-        if let DialError::Handshake(HandshakeError::Refused(reason)) = error {
-            shared.reporter.deliver(vec![Received::Refused { address, reason }]);
+        // A refusal may end this member: whoever reaches the port can name an address, and would answer there.
+        if let DialError::Handshake(HandshakeError::Refused { reason, removed }) = error
+            && peer.is_known_at(&address)
+        {
+            shared.reporter.deliver(vec![Received::Refused { address, reason, removed }]);
         }
     }
     if all_refused && class == Class::Consensus {
@@ -102,22 +114,17 @@ async fn dial(shared: &Shared, peer: &Peer, class: Class) -> Option<(TcpStream, 
     None
 }
 
-async fn dial_address(
-    shared: &Shared,
-    peer: &Peer,
-    class: Class,
-    address: &str,
-) -> Result<(TcpStream, u64), DialError> {
-    let resolved = tokio::net::lookup_host(address).await.map_err(DialError::Resolve)?;
+async fn dial_address(shared: &Shared, peer: &Peer, class: Class, address: &str) -> Result<(Stream, u64), DialError> {
+    let address = Address::of(address);
+    let resolved = tokio::net::lookup_host(address.authority).await.map_err(DialError::Resolve)?;
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
     for target in resolved {
         match TcpStream::connect(target).await {
-            Ok(mut stream) => {
+            Ok(stream) => {
                 stream.set_nodelay(true).map_err(DialError::Connect)?;
                 let sequence = shared.next_dial();
                 let hello = Hello { identity: shared.identity, expected: peer.id, sequence, class };
-                let boot = handshake::open(&mut stream, hello).await?;
-                return Ok((stream, boot));
+                return open(shared, address, stream, hello).await;
             }
             Err(error) => last = error,
         }
@@ -125,8 +132,26 @@ async fn dial_address(
     Err(DialError::Connect(last))
 }
 
+/// Takes a fresh connection through the handshakes: that of TLS, if the address wants it, and ours.
+async fn open(
+    shared: &Shared,
+    address: Address<'_>,
+    mut stream: TcpStream,
+    hello: Hello,
+) -> Result<(Stream, u64), DialError> {
+    let own_addresses = shared.own_addresses();
+    if !address.secure {
+        let boot = handshake::open(&mut stream, hello, &own_addresses).await?;
+        return Ok((Stream::Plain(stream), boot));
+    }
+    let connector = shared.connector.as_ref().ok_or(DialError::NoTls)?;
+    let mut stream = connector.connect(address.host(), stream, shared.options.handshake_timeout).await?;
+    let boot = handshake::open(&mut stream, hello, &own_addresses).await?;
+    Ok((Stream::Tls(Box::new(TlsSocket::from(stream))), boot))
+}
+
 /// Serves an established connection until it ends.
-async fn run(shared: &Shared, peer: &Peer, class: Class, stream: &TcpStream, given_up: oneshot::Receiver<()>) -> Ended {
+async fn run(shared: &Shared, peer: &Peer, class: Class, stream: &Stream, given_up: oneshot::Receiver<()>) -> Ended {
     let link = peer.link(class);
     tokio::select! {
         biased; // answers first: one that is there already must not be missed because a timer ran out as well
@@ -138,7 +163,7 @@ async fn run(shared: &Shared, peer: &Peer, class: Class, stream: &TcpStream, giv
 }
 
 /// Reads pongs; nothing else comes on a connection that we dialed. Also notices its end.
-async fn read_answers(shared: &Shared, peer: &Peer, link: &Link, stream: &TcpStream) -> Result<Ended, Ended> {
+async fn read_answers(shared: &Shared, peer: &Peer, link: &Link, stream: &Stream) -> Result<Ended, Ended> {
     let mut buffer = BytesMut::new();
     loop {
         stream.readable().await?;
@@ -152,7 +177,7 @@ async fn read_answers(shared: &Shared, peer: &Peer, link: &Link, stream: &TcpStr
         while let Some(frame) = codec::split_frame(&mut buffer)? {
             let Packet::Pong(stamp) = codec::decode_packet(frame)? else { return Err(Ended::Unexpected) };
             link.ping_answered();
-            peer.counters.rtt_us.set(shared.uptime_us().saturating_sub(stamp).max(1));
+            peer.counters.round_trip(shared.uptime_us().saturating_sub(stamp).max(1));
         }
         if codec::frame_length(&buffer)?.is_some_and(|length| length > 64) {
             return Err(Ended::Unexpected);
@@ -161,7 +186,7 @@ async fn read_answers(shared: &Shared, peer: &Peer, link: &Link, stream: &TcpStr
 }
 
 /// Writes whatever the senders could not write themselves.
-async fn write_pending(peer: &Peer, link: &Link, stream: &TcpStream) -> io::Result<Ended> {
+async fn write_pending(peer: &Peer, link: &Link, stream: &Stream) -> io::Result<Ended> {
     loop {
         match link.flush(&peer.counters)? {
             Flushed::All => link.write_wanted().await,

@@ -22,9 +22,14 @@
 //!   unanswered ping, so that a healed network is used again quickly.
 //! - After a peer's restart nothing from before it is delivered any more.
 //!
+//! # TLS
+//!
+//! A peer whose address begins with `https://` is dialed in TLS, and a [`Listener`] may demand it. Encryption happens on the
+//! thread that sends, so that a batch goes to the system at once there, too ([`kontiki_tls::TlsSocket`]).
+//!
 //! # Left out
 //!
-//! TLS between members, compression, and credits per group; the bounds here are per peer.
+//! Compression, and credits per group; the bounds here are per peer.
 
 mod accept;
 mod codec;
@@ -33,18 +38,23 @@ mod error;
 mod frame;
 mod handshake;
 mod link;
+mod listener;
 mod options;
 mod peer;
 mod pending;
+mod question;
 mod report;
 mod statistics;
+mod stream;
 mod transport;
 mod wire;
 
 pub use codec::{FRAME_BYTES_MAX, HEADER_BYTES, decode, encode, split_frame};
 pub use error::FrameError;
 pub use frame::{Class, Frame, Held, REFUSED_HEAD_BYTES};
+pub use listener::Listener;
 pub use options::{Identity, Options};
+pub use question::{AskError, Tell, ask};
 pub use report::{Deliver, Received};
 pub use statistics::PeerStatistics;
 pub use transport::Transport;

@@ -6,14 +6,16 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use crate::frame::{Class, Frame};
 use crate::pending::{NotTaken, Pending};
 use crate::report::lock;
 use crate::statistics::Counters;
+use crate::stream::Stream;
 
 /// A batch up to this size is written by the thread that sends it.
 const DIRECT_BYTES_MAX: usize = 128 << 10;
@@ -37,9 +39,10 @@ struct Queue {
 }
 
 struct Connection {
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     /// Of the peer's process at the other end.
     boot: u64,
+    since: Instant,
     /// A ping is on its way.
     ping_open: bool,
     /// Bytes written in all, and how many these were at the last look for progress.
@@ -68,6 +71,11 @@ impl Link {
 
     pub(crate) fn is_connected(&self) -> bool {
         lock(&self.queue).connection.is_some()
+    }
+
+    /// Since when it has been connected, if it is.
+    pub(crate) fn connected_for(&self) -> Option<Duration> {
+        lock(&self.queue).connection.as_ref().map(|connection| connection.since.elapsed())
     }
 
     pub(crate) fn bytes_pending(&self) -> u64 {
@@ -100,20 +108,27 @@ impl Link {
         let direct = self.class == Class::Consensus && was_empty && queue.pending.bytes() <= DIRECT_BYTES_MAX;
         // An error of the socket shows again when the task writes, and is dealt with there.
         let done = direct && matches!(queue.flush(DIRECT_BYTES_MAX, counters), Ok(Flushed::All));
-        let idle = queue.pending.is_empty();
+        let waits = direct || !queue.pending.is_empty();
         drop(guard);
-        if !done && !idle {
+        if waits && !done {
             self.wake.notify_one();
         }
     }
 
     /// A connection to this boot of the peer is established. The receiver ends when it is to be given up.
-    pub(crate) fn attach(&self, stream: Arc<TcpStream>, boot: u64) -> oneshot::Receiver<()> {
+    pub(crate) fn attach(&self, stream: Arc<Stream>, boot: u64) -> oneshot::Receiver<()> {
         let (cut, ended) = oneshot::channel();
         let mut queue = lock(&self.queue);
         queue.pending.clear();
-        queue.connection =
-            Some(Connection { stream, boot, ping_open: false, written: 0, written_before: 0, _cut: cut });
+        queue.connection = Some(Connection {
+            stream,
+            boot,
+            since: Instant::now(),
+            ping_open: false,
+            written: 0,
+            written_before: 0,
+            _cut: cut,
+        });
         ended
     }
 
@@ -189,14 +204,18 @@ impl Queue {
     fn flush(&mut self, bytes_max: usize, counters: &Counters) -> io::Result<Flushed> {
         let Some(connection) = &mut self.connection else { return Ok(Flushed::All) };
         if self.pending.is_empty() {
-            return Ok(Flushed::All);
+            return Ok(if connection.stream.try_flush()? { Flushed::All } else { Flushed::Blocked });
         }
         match self.pending.write_with(bytes_max, |slices| connection.stream.try_write_vectored(slices)) {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
             Ok(written) => {
                 connection.written += written as u64;
                 counters.bytes_sent.add(written as u64);
-                Ok(if self.pending.is_empty() { Flushed::All } else { Flushed::Part })
+                Ok(match self.pending.is_empty() {
+                    false => Flushed::Part,
+                    true if connection.stream.try_flush()? => Flushed::All,
+                    true => Flushed::Blocked,
+                })
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Flushed::Blocked),
             Err(error) => Err(error),

@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use kontiki_raft::NodeId;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -22,6 +21,7 @@ use crate::link::Link;
 use crate::options::Options;
 use crate::report::{Received, Reporter, WarnLimit, lock};
 use crate::statistics::{Counters, PeerStatistics};
+use crate::stream::Stream;
 
 /// One peer.
 pub(crate) struct Peer {
@@ -31,6 +31,8 @@ pub(crate) struct Peer {
     pub(crate) warnings: WarnLimit,
     links: [Link; 2],
     addresses: Mutex<Vec<String>>,
+    /// Where it said itself that it is reached.
+    told: Mutex<Vec<String>>,
     state: Mutex<State>,
     reporter: Arc<Reporter>,
 }
@@ -80,6 +82,7 @@ impl Peer {
             warnings: WarnLimit::default(),
             links: Class::ALL.map(|class| Link::new(class, options.queue_bytes_max(class))),
             addresses: Mutex::new(addresses),
+            told: Mutex::default(),
             state: Mutex::default(),
             reporter,
         }
@@ -90,7 +93,25 @@ impl Peer {
     }
 
     pub(crate) fn addresses(&self) -> Vec<String> {
-        lock(&self.addresses).clone()
+        let mut addresses = lock(&self.addresses).clone();
+        let told = lock(&self.told).clone();
+        addresses.extend(told.into_iter().filter(|address| !addresses.contains(address)).collect::<Vec<_>>());
+        addresses
+    }
+
+    /// Whether a connection that it dialed is open.
+    pub(crate) fn is_heard(&self) -> bool {
+        lock(&self.state).accepted.iter().any(Option::is_some)
+    }
+
+    /// Whether the layer above knows it at an address, and not only the peer itself says so.
+    pub(crate) fn is_known_at(&self, address: &str) -> bool {
+        lock(&self.addresses).iter().any(|known| known == address)
+    }
+
+    /// It says where it is reached: tried behind what the layer above knows, which may be older or newer.
+    pub(crate) fn tells(&self, addresses: &[String]) {
+        addresses.clone_into(&mut lock(&self.told));
     }
 
     /// Takes effect with the next dial.
@@ -113,7 +134,7 @@ impl Peer {
     }
 
     /// A connection that we dialed is established. None: the peer was removed meanwhile.
-    pub(crate) fn dialed(&self, class: Class, stream: Arc<TcpStream>, boot: u64) -> Option<oneshot::Receiver<()>> {
+    pub(crate) fn dialed(&self, class: Class, stream: Arc<Stream>, boot: u64) -> Option<oneshot::Receiver<()>> {
         let mut state = lock(&self.state);
         if state.closed {
             return None;
@@ -216,6 +237,7 @@ impl Peer {
         let counters = &self.counters;
         PeerStatistics {
             connected: self.link(Class::Consensus).is_connected(),
+            connected_for: self.link(Class::Consensus).connected_for(),
             accepted: lock(&self.state).accepted[Class::Consensus.slot()].is_some(),
             frames_sent: counters.frames_sent.get(),
             bytes_sent: counters.bytes_sent.get(),
@@ -225,6 +247,8 @@ impl Peer {
             bytes_received: counters.bytes_received.get(),
             disconnects: counters.disconnects.get(),
             rtt_us: Some(counters.rtt_us.get()).filter(|rtt_us| *rtt_us > 0),
+            rtt_counts: std::array::from_fn(|bucket| counters.rtt_counts[bucket].get()),
+            rtt_sum_us: counters.rtt_sum_us.get(),
         }
     }
 

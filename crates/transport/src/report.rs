@@ -29,6 +29,8 @@ pub enum Received {
         address: String,
         /// Why, in the peer's words for an operator.
         reason: String,
+        /// This member was taken out of the cluster: nobody will let it in any more.
+        removed: bool,
     },
 }
 
@@ -52,6 +54,11 @@ impl Reporter {
         if !self.closed.load(Ordering::Acquire) {
             (self.deliver)(batch);
         }
+    }
+
+    /// Whether nothing is handed over any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Nothing is handed over any more.

@@ -1,13 +1,15 @@
 //! The front of the crate: starts the tasks, routes what is sent, knows the peers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use bytes::Bytes;
 use kontiki_raft::NodeId;
+use kontiki_tls::{Acceptor, Connector};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -15,15 +17,20 @@ use tokio::time::Instant;
 use crate::accept;
 use crate::dial;
 use crate::frame::{Class, Frame};
+use crate::handshake::Hello;
+use crate::listener::{Address, Listener};
 use crate::options::{Identity, Options};
 use crate::peer::{Peer, Task};
+use crate::question::Tell;
 use crate::report::{Deliver, Reporter, WarnLimit, lock};
 use crate::statistics::PeerStatistics;
+
+/// Most members that are let in before the layer above names them.
+const GUESTS_MAX: usize = 16;
 
 /// The connections of one member to all its peers. Ends with [`Transport::shutdown`] or when dropped.
 pub struct Transport {
     shared: Arc<Shared>,
-    runtime: Handle,
     acceptors: Mutex<Vec<Task>>,
 }
 
@@ -31,43 +38,66 @@ pub struct Transport {
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) options: Options,
+    /// Dials in TLS.
+    pub(crate) connector: Option<Arc<Connector>>,
     pub(crate) reporter: Arc<Reporter>,
     /// Of warnings about connections that are not let in.
     pub(crate) warnings: WarnLimit,
+    runtime: Handle,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
+    /// Members of this cluster that the layer above has not named yet: its log may lack the entry that does. They came by
+    /// themselves and told where they are reached.
+    guests: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
+    /// Where this member is reached, told to whoever is dialed.
+    own_addresses: RwLock<Vec<String>>,
+    /// Former members, to be told so.
+    removed: RwLock<BTreeSet<NodeId>>,
+    /// Answers those who ask for the members.
+    tell: RwLock<Option<Tell>>,
     dials: AtomicU64,
     started: Instant,
 }
 
 impl Transport {
-    /// Starts to listen and to dial. `peers`: every other member with its addresses, each `host:port`; an entry for this
-    /// member itself is passed over. Must be called within a tokio runtime, whose threads do the work.
+    /// Starts to listen and to dial. `peers`: every other member with its addresses, each `host:port`, or a URL
+    /// with `http` or `https`; an entry for this member itself is passed over. Without a connector, peers with `https` cannot
+    /// be reached. Must be called within a tokio runtime, whose threads do the work.
     ///
     /// # Errors
     ///
     /// If there is no runtime, or if it cannot take over a listener.
     pub fn start(
         identity: Identity,
-        listeners: Vec<std::net::TcpListener>,
+        listeners: Vec<Listener>,
         peers: Vec<(NodeId, Vec<String>)>,
+        connector: Option<Arc<Connector>>,
         deliver: Deliver,
         options: Options,
     ) -> io::Result<Transport> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
-        let listeners = listeners.into_iter().map(take_over).collect::<io::Result<Vec<TcpListener>>>()?;
+        let listeners =
+            listeners.into_iter().map(take_over).collect::<io::Result<Vec<(TcpListener, Option<Arc<Acceptor>>)>>>()?;
         let shared = Arc::new(Shared {
             identity,
             options,
+            connector,
             reporter: Arc::new(Reporter::new(deliver)),
             warnings: WarnLimit::default(),
+            runtime,
             peers: RwLock::default(),
+            guests: RwLock::default(),
+            own_addresses: RwLock::default(),
+            removed: RwLock::default(),
+            tell: RwLock::default(),
             dials: AtomicU64::new(0),
             started: Instant::now(),
         });
-        let transport = Transport { shared, runtime, acceptors: Mutex::default() };
+        let transport = Transport { shared, acceptors: Mutex::default() };
         // Who belongs here must be known before the first stranger is told that it does not.
         transport.set_peers(peers);
-        let accept = |listener| Task::new(&transport.runtime.spawn(accept::accept(transport.shared.clone(), listener)));
+        let accept = |(listener, tls)| {
+            Task::new(&transport.shared.runtime.spawn(accept::accept(transport.shared.clone(), listener, tls)))
+        };
         let acceptors = listeners.into_iter().map(accept).collect();
         *transport.acceptors.lock().unwrap_or_else(PoisonError::into_inner) = acceptors;
         Ok(transport)
@@ -84,32 +114,52 @@ impl Transport {
     /// Replaces the set of peers. Connections of those that are none any more are closed; a new address of one that
     /// stays counts from the next dial on.
     pub fn set_peers(&self, peers: Vec<(NodeId, Vec<String>)>) {
-        let mut former = self.shared.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let mut guests = write(&self.shared.guests);
+        let mut former = write(&self.shared.peers);
         let mut current = BTreeMap::new();
         for (id, addresses) in peers {
             if id == self.shared.identity.member_id {
                 continue;
             }
-            let peer = match former.remove(&id) {
+            let peer = match former.remove(&id).or_else(|| guests.remove(&id)) {
                 Some(peer) => {
                     peer.set_addresses(addresses);
                     peer
                 }
-                None => self.start_peer(id, addresses),
+                None => self.shared.start_peer(id, addresses),
             };
             current.insert(id, peer);
         }
         let removed = std::mem::replace(&mut *former, current);
-        drop(former);
+        drop((former, guests));
         for peer in removed.values() {
             peer.close();
         }
     }
 
+    /// Who was a member and never will be again: when it dials, it is told so.
+    pub fn set_removed(&self, removed: BTreeSet<NodeId>) {
+        let mut guests = write(&self.shared.guests);
+        removed.iter().filter_map(|id| guests.remove(id)).for_each(|peer| peer.close());
+        drop(guests);
+        *write(&self.shared.removed) = removed;
+    }
+
+    /// Where this member is reached, `host:port` each. It is told to whoever is dialed: one that does not know this member yet
+    /// can then answer.
+    pub fn set_own_addresses(&self, addresses: Vec<String>) {
+        *write(&self.shared.own_addresses) = addresses;
+    }
+
+    /// From now on whoever asks for the members gets this answer.
+    pub fn answer_with(&self, tell: Tell) {
+        *write(&self.shared.tell) = Some(tell);
+    }
+
     /// Figures per peer.
     #[must_use]
     pub fn statistics(&self) -> BTreeMap<NodeId, PeerStatistics> {
-        let peers = self.shared.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let peers = read(&self.shared.peers);
         peers.iter().map(|(id, peer)| (*id, peer.statistics())).collect()
     }
 
@@ -118,15 +168,9 @@ impl Transport {
     pub fn shutdown(&self) {
         self.shared.reporter.close();
         lock(&self.acceptors).clear();
+        *write(&self.shared.tell) = None;
         self.set_peers(Vec::new());
-    }
-
-    fn start_peer(&self, id: NodeId, addresses: Vec<String>) -> Arc<Peer> {
-        let shared = &self.shared;
-        let peer = Arc::new(Peer::new(id, addresses, &shared.options, shared.reporter.clone()));
-        let dialer = |class| self.runtime.spawn(dial::keep_connected(shared.clone(), peer.clone(), class));
-        peer.keep(Class::ALL.map(|class| Task::new(&dialer(class))).into());
-        peer
+        std::mem::take(&mut *write(&self.shared.guests)).values().for_each(|peer| peer.close());
     }
 }
 
@@ -147,7 +191,67 @@ impl fmt::Debug for Transport {
 
 impl Shared {
     pub(crate) fn peer(&self, id: NodeId) -> Option<Arc<Peer>> {
-        self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        let known = read(&self.peers).get(&id).cloned();
+        known.or_else(|| read(&self.guests).get(&id).cloned())
+    }
+
+    /// Who says this hello. A member of this cluster that says where it is reached is let in before the layer above has heard
+    /// of it: a leader may have been elected by members that this one knows nothing of, and has to be heard and answered.
+    pub(crate) fn met(self: &Arc<Shared>, hello: &Hello, addresses: &[String]) -> Option<Arc<Peer>> {
+        let id = hello.identity.member_id;
+        let peer = self.peer(id).or_else(|| {
+            let ours = hello.identity.cluster_id == self.identity.cluster_id
+                && hello.expected == self.identity.member_id
+                && id != self.identity.member_id;
+            if !ours || addresses.is_empty() || self.is_removed(id) || self.reporter.is_closed() {
+                return None;
+            }
+            let mut guests = write(&self.guests);
+            if let Some(known) = read(&self.peers).get(&id) {
+                return Some(known.clone()); // named meanwhile
+            }
+            if guests.len() >= GUESTS_MAX && !guests.contains_key(&id) {
+                // One that said who it is and left again holds nobody's place.
+                let gone = guests.iter().find(|(_, guest)| !guest.is_heard()).map(|(gone, _)| *gone)?;
+                guests.remove(&gone)?.close();
+            }
+            Some(guests.entry(id).or_insert_with(|| self.start_peer(id, Vec::new())).clone())
+        });
+        if let Some(peer) = &peer
+            && hello.identity.cluster_id == self.identity.cluster_id
+        {
+            peer.tells(addresses);
+        }
+        peer
+    }
+
+    fn start_peer(self: &Arc<Shared>, id: NodeId, addresses: Vec<String>) -> Arc<Peer> {
+        let peer = Arc::new(Peer::new(id, addresses, &self.options, self.reporter.clone()));
+        let dialer = |class| self.runtime.spawn(dial::keep_connected(self.clone(), peer.clone(), class));
+        peer.keep(Class::ALL.map(|class| Task::new(&dialer(class))).into());
+        peer
+    }
+
+    /// Where this member is reached.
+    pub(crate) fn own_addresses(&self) -> Vec<String> {
+        read(&self.own_addresses).clone()
+    }
+
+    pub(crate) fn is_removed(&self, id: NodeId) -> bool {
+        read(&self.removed).contains(&id)
+    }
+
+    /// The answer to who asks for the members, once there is one.
+    pub(crate) fn tell(&self) -> Option<Bytes> {
+        let tell = read(&self.tell).clone();
+        tell.map(|tell| tell())
+    }
+
+    /// The host names and addresses that peers are known under.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let addresses = peers.values().flat_map(|peer| peer.addresses());
+        addresses.map(|address| Address::of(&address).host().to_owned()).collect()
     }
 
     /// Numbers our dials.
@@ -168,7 +272,15 @@ impl Shared {
     }
 }
 
-fn take_over(listener: std::net::TcpListener) -> io::Result<TcpListener> {
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn take_over(listener: Listener) -> io::Result<(TcpListener, Option<Arc<Acceptor>>)> {
+    listener.socket.set_nonblocking(true)?;
+    Ok((TcpListener::from_std(listener.socket)?, listener.tls))
 }

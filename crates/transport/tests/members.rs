@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Member, ack, call, chunk, cluster, identity, listener, listener_at, until};
+use common::{LIMIT, Member, ack, call, chunk, cluster, identity, listener, listener_at, until};
 use kontiki_raft::NodeId;
 use kontiki_transport::{Frame, Identity, Options, Received, Transport};
 use tokio::time::timeout;
@@ -222,6 +222,50 @@ async fn shutdown_ends_every_task() {
 
 #[test]
 fn a_transport_needs_a_runtime() {
-    let started = Transport::start(identity(1, 1), vec![], vec![], Arc::new(|_: Vec<Received>| {}), Options::default());
+    let started =
+        Transport::start(identity(1, 1), vec![], vec![], None, Arc::new(|_: Vec<Received>| {}), Options::default());
     assert!(started.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_tells_where_it_is_reached_is_heard_and_answered_before_it_is_known() {
+    let ((one, first), (two, second)) = (listener(), listener());
+    let mut knows_nobody = Member::start(identity(1, 1), one, &[], Options::default());
+    let mut knows_all = Member::start(identity(2, 2), two, &[(1, first)], Options::default());
+    knows_all.transport.set_own_addresses(vec![second.to_string()]);
+    knows_all.connected(1).await;
+    knows_nobody.connected(2).await;
+    // Named at last, it stays connected; once it is out for good, it is told so.
+    knows_nobody.transport.set_peers(vec![(NodeId(2), vec![second.to_string()])]);
+    assert!(knows_nobody.statistics(2).connected);
+    knows_nobody.transport.set_peers(vec![]);
+    knows_nobody.transport.set_removed([NodeId(2)].into());
+    let reason = knows_all.wait("the news that it is out", |event| match event {
+        Received::Refused { removed: true, reason, .. } => Some(reason),
+        _ => None,
+    });
+    assert!(reason.await.starts_with("unknown member: "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_only_a_caller_told_cannot_say_that_a_member_is_out() {
+    let ((one, first), (two, _), (three, third)) = (listener(), listener(), listener());
+    let mut member = Member::start(identity(1, 1), one, &[], Options::default());
+    let liar = Member::start(identity(2, 2), three, &[], Options::default());
+    liar.transport.set_removed([NodeId(1)].into());
+    let caller = Member::start(identity(2, 2), two, &[], Options::default());
+    caller.transport.set_own_addresses(vec![third.to_string()]);
+    caller.transport.set_peers(vec![(NodeId(1), vec![first.to_string()])]);
+    let news = member.wait("news", |event| matches!(event, Received::Refused { .. }).then_some(()));
+    assert!(timeout(Duration::from_secs(1), news).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_no_member_may_ask_who_they_are() {
+    let (one, first) = listener();
+    let member = Member::start(identity(1, 1), one, &[], Options::default());
+    let early = kontiki_transport::ask(&first.to_string(), None, LIMIT).await.unwrap_err().to_string();
+    assert!(early.contains("just starting"), "{early}");
+    member.transport.answer_with(Arc::new(|| bytes::Bytes::from_static(b"these")));
+    assert_eq!(kontiki_transport::ask(&first.to_string(), None, LIMIT).await.unwrap(), &b"these"[..]);
 }

@@ -22,7 +22,7 @@ const HELLO_BYTES: usize = 56;
 /// What a dialer says first.
 fn hello(class: u8, member: u64, boot: u64, expected: u64, sequence: u64) -> BytesMut {
     let mut out = BytesMut::from(&b"kontiki\n"[..]);
-    out.put_u16_le(3);
+    out.put_u16_le(4);
     out.put_slice(&[class, 0]);
     for number in [CLUSTER, member, boot, expected, sequence] {
         out.put_u64_le(number);
@@ -49,7 +49,7 @@ async fn accept_as_member_2(listener: &TcpListener) -> (TcpStream, u8) {
     let mut hello = [0; HELLO_BYTES];
     stream.read_exact(&mut hello).await.unwrap();
     let mut answer = BytesMut::from(&b"kontiki\n"[..]);
-    answer.put_u16_le(3);
+    answer.put_u16_le(4);
     answer.put_slice(&[0, 0]);
     for number in [CLUSTER, 2, 0x22] {
         answer.put_u64_le(number);

@@ -56,7 +56,7 @@ impl Member {
                 let _ = sender.send(event);
             }
         });
-        let transport = Transport::start(identity, vec![listener], peers, deliver, options).unwrap();
+        let transport = Transport::start(identity, vec![listener.into()], peers, None, deliver, options).unwrap();
         Member { id: identity.member_id, transport: Arc::new(transport), events }
     }
 
