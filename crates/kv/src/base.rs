@@ -1,14 +1,19 @@
 //! The lowest layer: a redb file, changed only by checkpoints, and a view of it pinned at one of them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBackend, WriteTransaction};
+use redb::{
+    Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBackend, TableHandle,
+    WriteTransaction,
+};
 
 use crate::error::{KvError, opening, storage};
 use crate::layers::Table;
 use crate::sealed::{FORMAT, Handle, Sealed};
+use crate::walk;
 
 pub(crate) const FORMAT_ROW: &[u8] = b"format";
 pub(crate) const MARK_ROW: &[u8] = b"mark";
@@ -101,19 +106,38 @@ impl File {
 
     /// Makes the tables where the file is new, else checks that they are ours.
     pub(crate) fn prepare(&self) -> Result<(), KvError> {
-        if self.is_new()? {
+        let tables = self.tables()?;
+        if tables == 0 {
             let transaction = self.begin()?;
             create_tables(&transaction)?;
             write_mark(&transaction, &Mark::fresh(), &[])?;
+            transaction.commit().map_err(storage("committing to"))?;
+        } else if self.lacks_tables()? {
+            let transaction = self.begin()?;
+            for table in Table::ALL {
+                transaction.open_table(table.definition()).map_err(storage("creating tables in"))?;
+            }
             transaction.commit().map_err(storage("committing to"))?;
         }
         Ok(())
     }
 
+    /// Whether the file was made by a version that knew fewer tables. A table that is not there is empty.
+    fn lacks_tables(&self) -> Result<bool, KvError> {
+        let transaction = self.database.begin_read().map_err(storage("reading"))?;
+        let known: BTreeSet<String> =
+            transaction.list_tables().map_err(storage("reading"))?.map(|table| table.name().to_owned()).collect();
+        Ok(Table::ALL.iter().any(|table| !known.contains(table.name())))
+    }
+
     /// Whether no checkpoint or snapshot was ever written to the file.
     pub(crate) fn is_new(&self) -> Result<bool, KvError> {
+        Ok(self.tables()? == 0)
+    }
+
+    fn tables(&self) -> Result<usize, KvError> {
         let transaction = self.database.begin_read().map_err(storage("reading"))?;
-        Ok(transaction.list_tables().map_err(storage("reading"))?.next().is_none())
+        Ok(transaction.list_tables().map_err(storage("reading"))?.count())
     }
 
     /// Length of the file.
@@ -174,7 +198,14 @@ pub(crate) struct Base {
     /// The storage library's header at this checkpoint.
     header: Vec<u8>,
     // Behind the tables: fields are dropped in order, and the database must outlive what reads it.
+    past: Option<Past>,
     file: Arc<File>,
+}
+
+/// The file opened once more, past the shared cache, and what keeps its pages meanwhile.
+struct Past {
+    _database: ReadOnlyDatabase,
+    _pin: Arc<Base>,
 }
 
 impl fmt::Debug for Base {
@@ -192,13 +223,37 @@ impl Base {
             .map(|table| transaction.open_table(table.definition()).map_err(storage("opening tables of")))
             .collect::<Result<Vec<_>, _>>()?;
         let header = file.sealed.content();
-        let mut base = Base { tables, mark: Mark::fresh(), opaque: Bytes::new(), header, file };
+        let mut base = Base { tables, mark: Mark::fresh(), opaque: Bytes::new(), header, past: None, file };
         base.check_format()?;
         let damaged = |what| KvError::Damaged { table: Table::Meta, what };
         let row = base.get(Table::Meta, MARK_ROW)?.ok_or(damaged("no mark"))?;
         base.mark = Mark::decode(&row).ok_or(damaged("mark of wrong length"))?;
         base.opaque = base.get(Table::Meta, OPAQUE_ROW)?.unwrap_or_default();
         Ok(base)
+    }
+
+    /// The same checkpoint, read past the cache that all reads share: for what goes through much of it once, and would
+    /// leave nothing of use in there.
+    pub(crate) fn past_cache(self: &Arc<Base>) -> Result<Base, KvError> {
+        let database = walk::open(self, Arc::default())?;
+        let transaction = database.begin_read().map_err(storage("reading"))?;
+        let tables = Table::ALL
+            .iter()
+            .map(|table| transaction.open_table(table.definition()).map_err(storage("opening tables of")))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Base {
+            tables,
+            mark: self.mark.clone(),
+            opaque: self.opaque.clone(),
+            header: self.header.clone(),
+            past: Some(Past { _database: database, _pin: Arc::clone(self) }),
+            file: Arc::clone(&self.file),
+        })
+    }
+
+    /// Whether it is read past the shared cache.
+    pub(crate) fn is_past_cache(&self) -> bool {
+        self.past.is_some()
     }
 
     fn check_format(&self) -> Result<(), KvError> {

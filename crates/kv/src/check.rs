@@ -83,7 +83,13 @@ pub fn cost(command: &Command) -> u64 {
         | Command::Compact { .. }
         | Command::LeaseRevoke { .. }
         | Command::Alarm { .. }
-        | Command::MemberAttributes(_) => 0,
+        | Command::MemberAttributes(_)
+        | Command::LeaseCheckpoint { .. }
+        | Command::LeaseExpire { .. }
+        | Command::ClusterVersion(_)
+        | Command::Downgrade(_)
+        | Command::Auth(_)
+        | Command::Membership(_) => 0,
     }
 }
 

@@ -5,7 +5,9 @@
 
 use bytes::Bytes;
 
-use crate::command::{Alarm, Command, Member};
+use crate::auth;
+use crate::command::{Alarm, Command, FeatureLevel, Member};
+use crate::membership::MemberCommand;
 use crate::request::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyRange, PutRequest, RangeRequest, RequestOp,
     SortOrder, SortTarget, TxnRequest,
@@ -69,6 +71,13 @@ const LEASE_REVOKE: u8 = 6;
 const ALARM: u8 = 7;
 const MEMBER_ATTRIBUTES: u8 = 8;
 const RANGE: u8 = 9;
+const MEMBER_ADD: u8 = 40;
+const MEMBER_UPDATE: u8 = 41;
+const MEMBERS_SETTLE: u8 = 42;
+const LEASE_CHECKPOINT: u8 = 50;
+const LEASE_EXPIRE: u8 = 51;
+const CLUSTER_VERSION: u8 = 52;
+const DOWNGRADE: u8 = 53;
 
 /// The bytes of a command.
 pub(crate) fn encode(command: &Command) -> Bytes {
@@ -108,8 +117,49 @@ pub(crate) fn encode(command: &Command) -> Bytes {
             out.push(MEMBER_ATTRIBUTES);
             write_member(&mut out, member);
         }
+        Command::Membership(command) => write_member_command(&mut out, command),
+        Command::Auth(command) => auth::encode_command(&mut out, command),
+        Command::LeaseCheckpoint { applied, leases } => {
+            out.push(LEASE_CHECKPOINT);
+            put_varint(&mut out, *applied);
+            put_varint(&mut out, leases.len() as u64);
+            for (id, left) in leases {
+                put_signed(&mut out, *id);
+                put_signed(&mut out, left.unwrap_or(-1));
+            }
+        }
+        Command::LeaseExpire { applied, id } => {
+            out.push(LEASE_EXPIRE);
+            put_varint(&mut out, *applied);
+            put_signed(&mut out, *id);
+        }
+        Command::ClusterVersion(level) => {
+            out.push(CLUSTER_VERSION);
+            write_level(&mut out, *level);
+        }
+        Command::Downgrade(target) => {
+            out.extend_from_slice(&[DOWNGRADE, u8::from(target.is_some())]);
+            target.iter().for_each(|level| write_level(&mut out, *level));
+        }
     }
     Bytes::from(out)
+}
+
+fn write_level(out: &mut Vec<u8>, level: FeatureLevel) {
+    put_varint(out, level.major.into());
+    put_varint(out, level.minor.into());
+}
+
+/// A version as in the table of the cluster.
+pub(crate) fn encode_level(level: FeatureLevel) -> Bytes {
+    let mut out = Vec::new();
+    write_level(&mut out, level);
+    Bytes::from(out)
+}
+
+/// Reads a version back.
+pub(crate) fn decode_level(bytes: &Bytes) -> Result<FeatureLevel, DecodeError> {
+    Reader { wire: Wire::new(bytes), whole: bytes }.level()
 }
 
 /// Reads a command back.
@@ -160,14 +210,19 @@ fn capacity(command: &Command) -> usize {
     match command {
         Command::Put(put) => put.key.len() + put.value.len() + 32,
         Command::DeleteRange(delete) => delete.range.key.len() + delete.range.range_end.len() + 32,
-        Command::Txn(_) | Command::MemberAttributes(_) => 256,
-        Command::Compact { .. } | Command::LeaseGrant { .. } | Command::LeaseRevoke { .. } | Command::Alarm { .. } => {
-            32
-        }
+        Command::Txn(_) | Command::MemberAttributes(_) | Command::Auth(_) | Command::Membership(_) => 256,
+        Command::LeaseCheckpoint { leases, .. } => 16 + 20 * leases.len(),
+        Command::Compact { .. }
+        | Command::LeaseGrant { .. }
+        | Command::LeaseRevoke { .. }
+        | Command::LeaseExpire { .. }
+        | Command::Alarm { .. }
+        | Command::ClusterVersion(_)
+        | Command::Downgrade(_) => 32,
     }
 }
 
-fn write_key_range(out: &mut Vec<u8>, range: &KeyRange) {
+pub(crate) fn write_key_range(out: &mut Vec<u8>, range: &KeyRange) {
     put_bytes(out, &range.key);
     put_bytes(out, &range.range_end);
 }
@@ -268,16 +323,44 @@ fn write_member(out: &mut Vec<u8>, member: &Member) {
     put_varint(out, member.id);
     out.push(u8::from(member.is_learner));
     put_bytes(out, member.name.as_bytes());
-    for urls in [&member.peer_urls, &member.client_urls] {
-        put_varint(out, urls.len() as u64);
-        urls.iter().for_each(|url| put_bytes(out, url.as_bytes()));
+    write_urls(out, &member.peer_urls);
+    write_urls(out, &member.client_urls);
+}
+
+fn write_urls(out: &mut Vec<u8>, urls: &[String]) {
+    put_varint(out, urls.len() as u64);
+    urls.iter().for_each(|url| put_bytes(out, url.as_bytes()));
+}
+
+fn write_member_command(out: &mut Vec<u8>, command: &MemberCommand) {
+    match command {
+        MemberCommand::Add { id, peer_urls, learner, learners_max } => {
+            out.push(MEMBER_ADD);
+            put_varint(out, *id);
+            out.push(u8::from(*learner));
+            put_varint(out, u64::from(*learners_max));
+            write_urls(out, peer_urls);
+        }
+        MemberCommand::Update { id, peer_urls } => {
+            out.push(MEMBER_UPDATE);
+            put_varint(out, *id);
+            write_urls(out, peer_urls);
+        }
+        MemberCommand::Settle { members } => {
+            out.push(MEMBERS_SETTLE);
+            put_varint(out, members.len() as u64);
+            for (id, learner) in members {
+                put_varint(out, *id);
+                out.push(u8::from(*learner));
+            }
+        }
     }
 }
 
 /// Reads commands, with an error for each way to be wrong.
-struct Reader<'a> {
-    wire: Wire<'a>,
-    whole: &'a Bytes,
+pub(crate) struct Reader<'a> {
+    pub(crate) wire: Wire<'a>,
+    pub(crate) whole: &'a Bytes,
 }
 
 impl Reader<'_> {
@@ -296,11 +379,36 @@ impl Reader<'_> {
                 Command::Alarm { raise, alarm, member: self.varint()? }
             }
             MEMBER_ATTRIBUTES => Command::MemberAttributes(self.member()?),
-            found => return Err(self.unknown("kind", found)),
+            MEMBER_ADD => Command::Membership(MemberCommand::Add {
+                id: self.varint()?,
+                learner: self.flags(1)? == 1,
+                learners_max: u32::try_from(self.varint()?).map_err(|_| self.length())?,
+                peer_urls: self.list(|reader| reader.text())?,
+            }),
+            MEMBER_UPDATE => Command::Membership(MemberCommand::Update {
+                id: self.varint()?,
+                peer_urls: self.list(|reader| reader.text())?,
+            }),
+            MEMBERS_SETTLE => Command::Membership(MemberCommand::Settle {
+                members: self.list(|reader| Ok((reader.varint()?, reader.flags(1)? == 1)))?,
+            }),
+            LEASE_CHECKPOINT => {
+                let applied = self.varint()?;
+                let lease =
+                    |reader: &mut Self| Ok((reader.signed()?, Some(reader.signed()?).filter(|left| *left >= 0)));
+                Command::LeaseCheckpoint { applied, leases: self.list(lease)? }
+            }
+            LEASE_EXPIRE => Command::LeaseExpire { applied: self.varint()?, id: self.signed()? },
+            CLUSTER_VERSION => Command::ClusterVersion(self.level()?),
+            DOWNGRADE => Command::Downgrade(if self.flags(1)? == 1 { Some(self.level()?) } else { None }),
+            kind => match auth::decode_command(kind, self)? {
+                Some(command) => Command::Auth(command),
+                None => return Err(self.unknown("kind", kind)),
+            },
         })
     }
 
-    fn key_range(&mut self) -> Result<KeyRange, DecodeError> {
+    pub(crate) fn key_range(&mut self) -> Result<KeyRange, DecodeError> {
         Ok(KeyRange { key: self.bytes()?, range_end: self.bytes()? })
     }
 
@@ -389,6 +497,11 @@ impl Reader<'_> {
         Ok(Compare { result, target, range: self.key_range()? })
     }
 
+    fn level(&mut self) -> Result<FeatureLevel, DecodeError> {
+        let mut part = || u32::try_from(self.varint()?).map_err(|_| self.length());
+        Ok(FeatureLevel { major: part()?, minor: part()? })
+    }
+
     fn member(&mut self) -> Result<Member, DecodeError> {
         Ok(Member {
             id: self.varint()?,
@@ -400,7 +513,10 @@ impl Reader<'_> {
     }
 
     /// A counted list. Every item takes at least a byte, so a count above what is left is refused before allocating.
-    fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, DecodeError>) -> Result<Vec<T>, DecodeError> {
+    pub(crate) fn list<T>(
+        &mut self,
+        item: impl Fn(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
         let count = self.varint()?;
         if count > self.wire.remaining() as u64 {
             return Err(self.length());
@@ -408,13 +524,13 @@ impl Reader<'_> {
         (0..count).map(|_| item(self)).collect()
     }
 
-    fn text(&mut self) -> Result<String, DecodeError> {
+    pub(crate) fn text(&mut self) -> Result<String, DecodeError> {
         let slice = self.wire.slice().ok_or_else(|| self.length())?;
         let offset = self.wire.position();
         String::from_utf8(slice.to_vec()).map_err(|_| DecodeError::Text { offset })
     }
 
-    fn flags(&mut self, known: u8) -> Result<u8, DecodeError> {
+    pub(crate) fn flags(&mut self, known: u8) -> Result<u8, DecodeError> {
         let flags = self.byte()?;
         if flags & !known != 0 {
             return Err(self.unknown("flags", flags));
@@ -422,15 +538,15 @@ impl Reader<'_> {
         Ok(flags)
     }
 
-    fn bytes(&mut self) -> Result<Bytes, DecodeError> {
+    pub(crate) fn bytes(&mut self) -> Result<Bytes, DecodeError> {
         self.wire.shared(self.whole).ok_or_else(|| self.length())
     }
 
-    fn byte(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
         self.wire.byte().ok_or_else(|| self.length())
     }
 
-    fn varint(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
         self.wire.varint().ok_or_else(|| self.length())
     }
 
@@ -442,7 +558,7 @@ impl Reader<'_> {
         DecodeError::Length { offset: self.wire.position() }
     }
 
-    fn unknown(&self, what: &'static str, found: u8) -> DecodeError {
+    pub(crate) fn unknown(&self, what: &'static str, found: u8) -> DecodeError {
         DecodeError::Kind { what, found, offset: self.wire.position() - 1 }
     }
 }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
+use crate::auth::{AuthCommand, AuthReply};
 use crate::error::OperationError;
+use crate::membership::MemberCommand;
 use crate::request::{DeleteRangeRequest, Event, KeyValue, PutRequest, RangeResult, TxnRequest};
 
 /// A change of the state, replicated as one log entry.
@@ -26,7 +28,7 @@ pub enum Command {
         /// Granted time to live in seconds, already raised to the minimum.
         ttl: i64,
     },
-    /// Ends a lease and deletes its keys, by a client's wish or by expiry.
+    /// Ends a lease and deletes its keys, by a client's wish.
     LeaseRevoke {
         /// Which.
         id: i64,
@@ -42,6 +44,44 @@ pub enum Command {
     },
     /// A member says its name and the URLs that clients reach it by.
     MemberAttributes(Member),
+    /// Who belongs to the cluster, and where it is reached.
+    Membership(MemberCommand),
+    /// Changes users, roles or tokens.
+    Auth(AuthCommand),
+    /// The leader says how long leases have left, so that its successor need not give them their full time again.
+    LeaseCheckpoint {
+        /// The leader had applied this entry when it said so: a lease granted behind it is another one of that identity.
+        applied: u64,
+        /// Identities, and seconds left; none takes back what was said before.
+        leases: Vec<(i64, Option<i64>)>,
+    },
+    /// The leader ends a lease whose time is over.
+    LeaseExpire {
+        /// The leader had applied this entry when it said so: a lease granted behind it is another one of that identity, and
+        /// stays.
+        applied: u64,
+        /// Which.
+        id: i64,
+    },
+    /// The version of etcd's features that all members know.
+    ClusterVersion(FeatureLevel),
+    /// A downgrade to a version is allowed from now on, or not any more.
+    Downgrade(Option<FeatureLevel>),
+}
+
+/// A version of etcd without its patch number: what a cluster can do as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FeatureLevel {
+    /// Major version.
+    pub major: u32,
+    /// Minor version.
+    pub minor: u32,
+}
+
+impl std::fmt::Display for FeatureLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
 }
 
 /// Kinds of alarm.
@@ -99,10 +139,20 @@ pub enum Reply {
     },
     /// To a revocation.
     LeaseRevoke,
-    /// To an alarm: what changed; empty where nothing did.
+    /// To an alarm: which; none where it was to be cleared and was not raised.
     Alarm(Vec<(u64, Alarm)>),
     /// To a member's attributes.
     MemberAttributes,
+    /// To a change of what is known of the members.
+    Membership,
+    /// To what is said of leases' time.
+    LeaseCheckpoint,
+    /// To a version of the cluster.
+    ClusterVersion,
+    /// To a downgrade, allowed or not any more.
+    Downgrade,
+    /// To a change of users, roles or tokens.
+    Auth(AuthReply),
 }
 
 /// What a deletion removed.

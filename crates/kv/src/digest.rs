@@ -4,6 +4,7 @@
 //! What goes in is what a command did and what it found, not what was asked: events with the versions that they replace,
 //! refusals, leases, alarms. So a member whose stored value rotted in memory goes another way as soon as it is replaced.
 
+use crate::auth::AuthReply;
 use crate::codec::{alarm_byte, encode_member};
 use crate::command::{Command, Outcome, Reply};
 use crate::error::OperationError;
@@ -56,10 +57,20 @@ impl Digest {
                 }
             }
             Reply::MemberAttributes => self.word(8),
+            Reply::LeaseCheckpoint => self.word(50),
+            Reply::ClusterVersion => self.word(52),
+            Reply::Downgrade => self.word(53),
+            Reply::Auth(AuthReply::Done) => self.word(9),
+            Reply::Auth(AuthReply::Issued { index }) => [10, *index].into_iter().for_each(|word| self.word(word)),
+            Reply::Membership => self.word(40),
         }
         match command {
             Command::MemberAttributes(member) => self.bytes(&encode_member(member)),
-            Command::LeaseRevoke { id } => self.word(*id as u64),
+            Command::LeaseRevoke { id } | Command::LeaseExpire { id, .. } => self.word(*id as u64),
+            Command::LeaseCheckpoint { .. } | Command::ClusterVersion(_) | Command::Downgrade(_) => {
+                self.bytes(&command.encode());
+            }
+            Command::Auth(_) | Command::Membership(_) => self.bytes(&command.encode()),
             Command::Put(_)
             | Command::DeleteRange(_)
             | Command::Txn(_)
@@ -125,5 +136,28 @@ fn refusal_code(refusal: OperationError) -> u64 {
         OperationError::LeaseNotFound => 12,
         OperationError::LeaseExists => 13,
         OperationError::Corrupt => 14,
+        OperationError::UserEmpty => 15,
+        OperationError::RoleEmpty => 16,
+        OperationError::AuthFailed => 17,
+        OperationError::NoPasswordUser => 18,
+        OperationError::PermissionNotGiven => 19,
+        OperationError::InvalidAuthManagement => 20,
+        OperationError::AuthOldRevision => 21,
+        OperationError::RootUserNotExist => 22,
+        OperationError::RootRoleNotExist => 23,
+        OperationError::UserAlreadyExists => 24,
+        OperationError::UserNotFound => 25,
+        OperationError::RoleAlreadyExists => 26,
+        OperationError::RoleNotFound => 27,
+        OperationError::RoleNotGranted => 28,
+        OperationError::PermissionNotGranted => 29,
+        OperationError::AuthNotEnabled => 30,
+        OperationError::PermissionDenied => 31,
+        OperationError::InvalidAuthToken => 32,
+        OperationError::PasswordTooLong => 33,
+        OperationError::PeerUrlExists => 40,
+        OperationError::TooManyLearners => 41,
+        OperationError::MemberExists => 42,
+        OperationError::MemberNotFound => 43,
     }
 }

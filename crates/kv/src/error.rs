@@ -51,6 +51,75 @@ pub enum OperationError {
     /// The CORRUPT alarm is raised.
     #[error("etcdserver: corrupt cluster")]
     Corrupt,
+    /// A request in nobody's name while authentication is on; a user without a name.
+    #[error("etcdserver: user name is empty")]
+    UserEmpty,
+    /// A role without a name.
+    #[error("etcdserver: role name is empty")]
+    RoleEmpty,
+    /// No such user, or another password.
+    #[error("etcdserver: authentication failed, invalid user ID or password")]
+    AuthFailed,
+    /// A password for a user who has none.
+    #[error("auth: authentication failed, password was given for no password user")]
+    NoPasswordUser,
+    /// A permission without content.
+    #[error("etcdserver: permission not given")]
+    PermissionNotGiven,
+    /// What would make the tables senseless, or lock everyone out.
+    #[error("etcdserver: invalid auth management")]
+    InvalidAuthManagement,
+    /// Users or roles have changed since the request was let in.
+    #[error("etcdserver: revision of auth store is old")]
+    AuthOldRevision,
+    /// Authentication cannot be switched on without the user root,
+    #[error("etcdserver: root user does not exist")]
+    RootUserNotExist,
+    /// nor with one that does not have the role root.
+    #[error("etcdserver: root user does not have root role")]
+    RootRoleNotExist,
+    /// A user of that name is already there.
+    #[error("etcdserver: user name already exists")]
+    UserAlreadyExists,
+    /// No user of that name.
+    #[error("etcdserver: user name not found")]
+    UserNotFound,
+    /// A role of that name is already there.
+    #[error("etcdserver: role name already exists")]
+    RoleAlreadyExists,
+    /// No role of that name.
+    #[error("etcdserver: role name not found")]
+    RoleNotFound,
+    /// A role to be revoked that the user does not have.
+    #[error("etcdserver: role is not granted to the user")]
+    RoleNotGranted,
+    /// A permission to be revoked that the role does not have.
+    #[error("etcdserver: permission is not granted to the role")]
+    PermissionNotGranted,
+    /// A log-in while authentication is off.
+    #[error("etcdserver: authentication is not enabled")]
+    AuthNotEnabled,
+    /// The user may not do that.
+    #[error("etcdserver: permission denied")]
+    PermissionDenied,
+    /// A token that was never given out, or is no longer good.
+    #[error("etcdserver: invalid auth token")]
+    InvalidAuthToken,
+    /// A password of which bcrypt would leave out the end.
+    #[error("bcrypt: password length exceeds 72 bytes")]
+    PasswordTooLong,
+    /// Two members cannot be reached at one URL.
+    #[error("etcdserver: Peer URLs already exists")]
+    PeerUrlExists,
+    /// As many learners as are allowed are there already.
+    #[error("etcdserver: too many learner members in cluster")]
+    TooManyLearners,
+    /// A member has, or had, this identity.
+    #[error("etcdserver: member ID already exist")]
+    MemberExists,
+    /// No member has this identity.
+    #[error("etcdserver: member not found")]
+    MemberNotFound,
 }
 
 /// The world is wrong: the state file or a snapshot. None of these is retried; the replica stops and says why.

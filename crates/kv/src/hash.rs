@@ -44,7 +44,9 @@ pub(crate) fn hash_kv(moment: Moment<'_>, revision: i64) -> Result<HashKv, Failu
 /// The checksum of everything that commands make.
 pub(crate) fn hash(moment: Moment<'_>) -> Result<u32, Failure> {
     let mut hash = hash_kv(moment, 0)?.hash;
-    for table in [Table::Leases, Table::LeaseKeys, Table::Members, Table::Alarms] {
+    let auth = [Table::Auth, Table::AuthUsers, Table::AuthRoles, Table::AuthTokens];
+    let plain = [Table::Leases, Table::LeaseKeys, Table::Members, Table::Alarms, Table::Cluster];
+    for table in plain.into_iter().chain(auth) {
         hash = table_hash(hash, moment.view, table)?;
     }
     hash = crc32c::crc32c_append(hash, &moment.revision.to_be_bytes());

@@ -34,15 +34,20 @@ pub(crate) fn prefix(key: &[u8]) -> Vec<u8> {
 
 /// The user key of a prefix.
 pub(crate) fn user_key(prefix: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(prefix.len());
+    put_user_key(&mut key, prefix);
+    key
+}
+
+/// Appends the user key of a prefix.
+pub(crate) fn put_user_key(key: &mut Vec<u8>, prefix: &[u8]) {
     let escaped = &prefix[..prefix.len().saturating_sub(2)];
-    let mut key = Vec::with_capacity(escaped.len());
     let mut rest = escaped;
     while let Some(zero) = rest.iter().position(|&byte| byte == 0) {
         key.extend_from_slice(&rest[..=zero]);
         rest = rest.get(zero + 2..).unwrap_or_default();
     }
     key.extend_from_slice(rest);
-    key
 }
 
 /// The first place behind all versions of a prefix's key.

@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock, RwLockWriteGuard};
 use bytes::Bytes;
 use redb::StorageBackend;
 
+use crate::auth::Proposer;
 use crate::base::{Base, File, Mark};
 use crate::checkpoint::{Checkpoint, CheckpointDone, Retired};
 use crate::command::{Command, Outcome};
@@ -138,6 +139,11 @@ impl Kv {
         checkpoint
     }
 
+    /// As [`Kv::begin_checkpoint`], also where nothing was applied: it removes what was compacted, as every one does.
+    pub fn begin_sweep(&mut self, opaque: Bytes) -> Option<Checkpoint> {
+        freeze(&mut write(&self.state), opaque)
+    }
+
     /// As [`Kv::begin_checkpoint`], also where nothing was applied; the file is rewritten with it. None while a checkpoint
     /// is under way.
     pub fn begin_shrink(&mut self, opaque: Bytes) -> Option<Shrink> {
@@ -201,7 +207,7 @@ pub struct Batch<'k> {
 }
 
 impl Batch<'_> {
-    /// Applies an entry. Refusals are part of the outcome.
+    /// Applies an entry that a member itself proposed. Refusals are part of the outcome.
     ///
     /// # Errors
     /// Where the state file could not be read. The replica must stop: the entry may be applied half.
@@ -209,7 +215,24 @@ impl Batch<'_> {
     /// # Panics
     /// Where the entry is not the next one.
     pub fn apply(&mut self, index: u64, term: u64, command: &Command) -> Result<Outcome, KvError> {
-        self.state.apply(index, term, command)
+        self.apply_as(index, term, &Proposer::Member, command)
+    }
+
+    /// As [`Batch::apply`], an entry that was proposed in somebody's name: what that one may not do is refused.
+    ///
+    /// # Errors
+    /// As [`Batch::apply`].
+    ///
+    /// # Panics
+    /// As [`Batch::apply`].
+    pub fn apply_as(
+        &mut self,
+        index: u64,
+        term: u64,
+        proposer: &Proposer,
+        command: &Command,
+    ) -> Result<Outcome, KvError> {
+        self.state.apply(index, term, proposer, command)
     }
 
     /// Notes an entry that changes nothing here: a blank one or a configuration.

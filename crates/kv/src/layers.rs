@@ -38,10 +38,22 @@ pub enum Table {
     Fences,
     /// What the checkpoint stands for.
     Meta,
+    /// What the cluster is as a whole: its version, and a downgrade.
+    Cluster,
+    /// Whether authentication is on, and the auth revision.
+    Auth,
+    /// Users.
+    AuthUsers,
+    /// Roles.
+    AuthRoles,
+    /// Simple tokens, as hashes.
+    AuthTokens,
+    /// Identities that are to become members, and those that were.
+    Standings,
 }
 
 impl Table {
-    pub(crate) const ALL: [Table; 9] = [
+    pub(crate) const ALL: [Table; 15] = [
         Table::Keys,
         Table::History,
         Table::Revisions,
@@ -51,6 +63,12 @@ impl Table {
         Table::Alarms,
         Table::Fences,
         Table::Meta,
+        Table::Cluster,
+        Table::Auth,
+        Table::AuthUsers,
+        Table::AuthRoles,
+        Table::AuthTokens,
+        Table::Standings,
     ];
 
     /// Its name in the file.
@@ -64,8 +82,14 @@ impl Table {
             Table::LeaseKeys => "lease_keys",
             Table::Members => "members",
             Table::Alarms => "alarms",
+            Table::Cluster => "cluster",
             Table::Fences => "fences",
             Table::Meta => "meta",
+            Table::Auth => "auth",
+            Table::AuthUsers => "auth_users",
+            Table::AuthRoles => "auth_roles",
+            Table::AuthTokens => "auth_tokens",
+            Table::Standings => "standings",
         }
     }
 

@@ -31,8 +31,9 @@
 //! ```
 //!
 //! How it is stored is told in `layers` and `versions`, how keys are ordered in `key`, how a range is counted without being
-//! walked in `count`, how history goes away in `compact`.
+//! walked in `count`, how history goes away in `compact`, who may do what in `auth`.
 
+mod auth;
 mod base;
 mod changes;
 mod check;
@@ -51,9 +52,11 @@ mod key;
 mod kv;
 mod layers;
 mod lease;
+mod membership;
 mod memory;
 mod mvcc;
 mod overlay;
+mod pages;
 pub mod planted;
 mod range;
 mod reader;
@@ -76,12 +79,16 @@ mod visible;
 mod walk;
 mod wire;
 
+pub use auth::{
+    Access, AuthCommand, AuthReply, Grants, Need, PasswordHash, Permission, PermissionKind, Proposer, ROOT, Role,
+    Subject, Token, TokenDigest, User, needs_of,
+};
 pub use check::{
     LEASE_TTL_MAX, check, check_delete_range, check_lease_ttl, check_put, check_range, cost, is_read_only,
 };
 pub use checkpoint::{Checkpoint, CheckpointDone, Retired};
 pub use codec::DecodeError;
-pub use command::{Alarm, Command, DeleteRangeReply, Member, Outcome, Reply, ResponseOp, TxnReply};
+pub use command::{Alarm, Command, DeleteRangeReply, FeatureLevel, Member, Outcome, Reply, ResponseOp, TxnReply};
 pub use damage::{BlockDamage, DamageKind};
 pub use error::{Failure, KvError, OperationError};
 pub use events::EventPage;
@@ -89,6 +96,9 @@ pub use hash::HashKv;
 pub use inspect::{Inspection, StateReport, check as check_state};
 pub use kv::{Batch, Kv, Options};
 pub use layers::Table;
+pub use lease::LeaseRow;
+pub use membership::{MemberCommand, Standing};
+pub use pages::{Found, RangePages};
 pub use reader::Reader;
 pub use refound::{Founded, Refounding, refound};
 pub use request::{

@@ -7,7 +7,10 @@ use crate::error::{Failure, KvError, OperationError};
 use crate::key::{self, Span};
 use crate::layers::View;
 use crate::request::{KeyValue, RangeRequest, RangeResult, SortOrder, SortTarget};
-use crate::visible::Visible;
+use crate::visible::{self, Visible};
+
+/// Keys that a sort may hold whatever the limit is: sorting again and again for fewer is not worth it.
+const KEEP_MIN: usize = if cfg!(test) { 2 } else { 1024 };
 
 /// A state to read from: layers, and what the store's revisions were when they were taken.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,15 @@ fn reads_all(request: &RangeRequest) -> bool {
     !natural || is_filtered(request)
 }
 
+/// How many keys must be held while all are read: where a limit cuts what is sorted, no more than it leaves, and one that
+/// tells of more. Ties go by key, as in a sort of all.
+fn keep(request: &RangeRequest) -> usize {
+    match usize::try_from(request.limit) {
+        Ok(limit) if limit > 0 && reads_all(request) => limit.saturating_add(1).max(KEEP_MIN),
+        Ok(_) | Err(_) => usize::MAX,
+    }
+}
+
 fn is_filtered(request: &RangeRequest) -> bool {
     request.min_mod_revision != 0
         || request.max_mod_revision != 0
@@ -80,7 +92,7 @@ fn arrange(request: &RangeRequest, mut kvs: Vec<KeyValue>, count: i64) -> RangeR
         return RangeResult { kvs: Vec::new(), more: false, count };
     }
     if is_filtered(request) {
-        kvs.retain(|kv| passes(request, kv));
+        kvs.retain(|kv| passes(request, kv.create_revision, kv.mod_revision));
     }
     sort(request, &mut kvs);
     let limit = usize::try_from(request.limit).unwrap_or(0);
@@ -90,14 +102,18 @@ fn arrange(request: &RangeRequest, mut kvs: Vec<KeyValue>, count: i64) -> RangeR
     }
     if request.keys_only {
         kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+        if request.leaves_out_leases() {
+            kvs.iter_mut().for_each(|kv| kv.lease = 0);
+        }
     }
     RangeResult { kvs, more, count }
 }
 
-fn passes(request: &RangeRequest, kv: &KeyValue) -> bool {
+/// Whether the filters let a key pass.
+pub(crate) fn passes(request: &RangeRequest, create_revision: i64, mod_revision: i64) -> bool {
     let within = |revision: i64, min: i64, max: i64| (min == 0 || revision >= min) && (max == 0 || revision <= max);
-    within(kv.mod_revision, request.min_mod_revision, request.max_mod_revision)
-        && within(kv.create_revision, request.min_create_revision, request.max_create_revision)
+    within(mod_revision, request.min_mod_revision, request.max_mod_revision)
+        && within(create_revision, request.min_create_revision, request.max_create_revision)
 }
 
 fn sort(request: &RangeRequest, kvs: &mut [KeyValue]) {
@@ -138,14 +154,22 @@ impl Walk<'_> {
         let mut from = key::prefix(self.start);
         let to = self.end.map(key::prefix);
         let mut kvs = Vec::with_capacity(take.min(1024));
-        let mut before_fence = 0;
+        let keep = keep(request);
+        let (mut walked, mut before_fence) = (0, 0);
         if take > 0 {
             // Values are left out only where nothing looks at them.
             let values = !request.keys_only || request.sort_target == SortTarget::Value;
             let mut scan = Visible::new(self.view, &from, to.clone(), self.at, take, values);
             let mut last = Vec::new();
             while let Some((prefix, version)) = scan.next()? {
-                kvs.push(version.key_value(Bytes::from(key::user_key(prefix))));
+                walked += 1;
+                if passes(request, version.create_revision, version.main) {
+                    kvs.push(version.key_value(Bytes::from(key::user_key(prefix))));
+                }
+                if kvs.len() >= keep.saturating_mul(2) {
+                    sort(request, &mut kvs);
+                    kvs.truncate(keep);
+                }
                 if fence.as_deref().is_some_and(|fence| prefix < fence) {
                     before_fence += 1;
                 }
@@ -155,8 +179,7 @@ impl Walk<'_> {
                 }
             }
             if last.is_empty() {
-                let count = kvs.len() as i64;
-                return Ok((kvs, count));
+                return Ok((kvs, walked));
             }
             from = key::successor(&last);
         }
@@ -169,17 +192,12 @@ impl Walk<'_> {
                 };
                 before_fence + head + outline.whole + tail
             }
-            _ => kvs.len() as i64 + self.count(&from, to)?,
+            _ => walked + self.count(&from, to)?,
         };
         Ok((kvs, count))
     }
 
     fn count(&self, from: &[u8], to: Option<Vec<u8>>) -> Result<i64, KvError> {
-        let mut scan = Visible::new(self.view, from, to, self.at, 128, false);
-        let mut count = 0;
-        while scan.next()?.is_some() {
-            count += 1;
-        }
-        Ok(count)
+        visible::count(self.view, from, to, self.at)
     }
 }

@@ -6,20 +6,20 @@ use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 
-use crate::codec::decode_member;
-use crate::command::{Alarm, DeleteRangeReply, Member, TxnReply};
+use crate::command::{Alarm, DeleteRangeReply, FeatureLevel, Member, TxnReply};
 use crate::count::{Fences, Outline};
 use crate::error::{Failure, KvError};
 use crate::events::{self, EventPage};
 use crate::hash::{self, HashKv};
 use crate::key::{self, Span};
-use crate::layers::{Table, View, read};
-use crate::lease;
+use crate::layers::{View, read};
+use crate::lease::{self, LeaseRow};
+use crate::membership::{self, Standing};
+use crate::pages::RangePages;
 use crate::range::{self, Moment};
 use crate::request::{
     DeleteRangeRequest, KeyRange, KeyValue, PutRequest, RangeRequest, RangeResult, RequestOp, TxnRequest,
 };
-use crate::scan::Scan;
 use crate::state::{self, State};
 use crate::txn::{Executor, Path};
 
@@ -33,9 +33,10 @@ pub struct Reader {
 }
 
 /// The layers and revisions at some moment.
-struct Pinned {
-    view: View,
-    revision: i64,
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned {
+    pub view: View,
+    pub revision: i64,
     compacted: i64,
 }
 
@@ -44,7 +45,7 @@ impl Pinned {
         Pinned { view: state.view.clone(), revision: state.revision, compacted: state.compacted }
     }
 
-    fn moment(&self) -> Moment<'_> {
+    pub(crate) fn moment(&self) -> Moment<'_> {
         Moment { view: &self.view, revision: self.revision, compacted: self.compacted }
     }
 }
@@ -55,13 +56,24 @@ impl Reader {
     /// # Errors
     /// `Compacted`, `FutureRevision`.
     pub fn range(&self, request: &RangeRequest) -> Result<(RangeResult, i64), Failure> {
-        let (pinned, outline) = {
-            let state = read(&self.state);
-            let latest = request.revision <= 0 || request.revision == state.revision;
-            let outline = if latest { outline(&state.fences, &request.range) } else { None };
-            (Pinned::of(&state), outline)
-        };
+        let (pinned, outline) = self.pin_range(request);
         Ok((range::range(pinned.moment(), request, outline)?, pinned.revision))
+    }
+
+    /// Begins to read a range piece by piece, in the order of keys: the request's order is not looked at.
+    ///
+    /// # Errors
+    /// `Compacted`, `FutureRevision`.
+    pub fn pages(&self, request: RangeRequest) -> Result<RangePages, Failure> {
+        let (pinned, outline) = self.pin_range(&request);
+        RangePages::begin(self.clone(), pinned, request, outline)
+    }
+
+    fn pin_range(&self, request: &RangeRequest) -> (Pinned, Option<Outline>) {
+        let state = read(&self.state);
+        let latest = request.revision <= 0 || request.revision == state.revision;
+        let outline = if latest { outline(&state.fences, &request.range) } else { None };
+        (Pinned::of(&state), outline)
     }
 
     /// Answers a transaction that only reads.
@@ -124,7 +136,45 @@ impl Reader {
     /// # Errors
     /// Where the state file cannot be read.
     pub fn leases(&self) -> Result<Vec<(i64, i64)>, KvError> {
-        lease::all(&self.pin().view)
+        Ok(self.lease_rows(i64::MIN, usize::MAX)?.into_iter().map(|(id, lease)| (id, lease.ttl)).collect())
+    }
+
+    /// A lease as it is kept, if there is one of that identity.
+    ///
+    /// # Errors
+    /// Where the state file cannot be read.
+    pub fn lease_row(&self, id: i64) -> Result<Option<LeaseRow>, KvError> {
+        lease::row(&self.pin().view, id)
+    }
+
+    /// Leases from an identity on, in order, so many at most.
+    ///
+    /// # Errors
+    /// Where the state file cannot be read.
+    pub fn lease_rows(&self, from: i64, count: usize) -> Result<Vec<(i64, LeaseRow)>, KvError> {
+        lease::page(&self.pin().view, from, count)
+    }
+
+    /// The version that all members know, once one was recorded.
+    ///
+    /// # Errors
+    /// Where the state file cannot be read.
+    pub fn cluster_version(&self) -> Result<Option<FeatureLevel>, KvError> {
+        state::cluster_row(&self.pin().view, state::VERSION_ROW)
+    }
+
+    /// The version that a downgrade is allowed to.
+    ///
+    /// # Errors
+    /// Where the state file cannot be read.
+    pub fn downgrade_target(&self) -> Result<Option<FeatureLevel>, KvError> {
+        state::cluster_row(&self.pin().view, state::DOWNGRADE_ROW)
+    }
+
+    /// All history below this revision is removed from the file.
+    #[must_use]
+    pub fn swept(&self) -> i64 {
+        read(&self.state).view.base.mark().swept
     }
 
     /// Keys attached to a lease, in order.
@@ -140,14 +190,15 @@ impl Reader {
     /// # Errors
     /// Where the state file cannot be read.
     pub fn members(&self) -> Result<Vec<Member>, KvError> {
-        let pinned = self.pin();
-        let mut scan = Scan::new(&pinned.view, Table::Members, &[], None);
-        let mut members = Vec::new();
-        while let Some((_, row)) = scan.next()? {
-            let damaged = |_| KvError::Damaged { table: Table::Members, what: "unreadable member" };
-            members.push(decode_member(&row).map_err(damaged)?);
-        }
-        Ok(members)
+        membership::members(&self.pin().view)
+    }
+
+    /// Identities that are to become members, and those that were, by identity.
+    ///
+    /// # Errors
+    /// Where the state file cannot be read.
+    pub fn standings(&self) -> Result<Vec<(u64, Standing)>, KvError> {
+        membership::standings(&self.pin().view)
     }
 
     /// Raised alarms: member and kind.
@@ -197,7 +248,7 @@ impl Reader {
         (allocated, (rows + memory).clamp(1, allocated))
     }
 
-    fn pin(&self) -> Pinned {
+    pub(crate) fn pin(&self) -> Pinned {
         Pinned::of(&read(&self.state))
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Version {
     pub lease: i64,
     /// The value; empty where it was not asked for.
     pub value: Bytes,
+    /// Bytes of the value, also where it was not asked for.
+    pub value_len: usize,
 }
 
 impl Version {
@@ -79,8 +81,9 @@ pub(crate) fn decode(main: i64, sub: u32, row: &[u8], value: impl FnOnce(usize) 
     };
     let (tombstone, create_revision, version, lease) =
         read(&mut wire).ok_or(KvError::Damaged { table: Table::Keys, what: "marks cut short" })?;
-    let value = if tombstone { Bytes::new() } else { value(wire.position()) };
-    Ok(Version { main, sub, tombstone, create_revision, version, lease, value })
+    let at = if tombstone { row.len() } else { wire.position() };
+    let (value, value_len) = (if tombstone { Bytes::new() } else { value(at) }, row.len() - at);
+    Ok(Version { main, sub, tombstone, create_revision, version, lease, value, value_len })
 }
 
 #[cfg(test)]
@@ -94,6 +97,7 @@ mod tests {
             let version = decode(90, 4, &row, |at| row.slice(at..)).unwrap();
             assert_eq!((version.create_revision, version.version, version.lease), (12, 3, lease));
             assert_eq!((version.main, version.sub, &version.value[..]), (90, 4, value));
+            assert_eq!(decode(90, 4, &row, |_| Bytes::new()).unwrap().value_len, value.len());
         }
     }
 

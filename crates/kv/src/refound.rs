@@ -31,7 +31,8 @@ pub struct Founded {
     pub revision: i64,
 }
 
-/// Changes a state file that nobody uses, durably. Members as clients see them are forgotten; leases and alarms stay.
+/// Changes a state file that nobody uses, durably. Members as clients see them are forgotten, and simple tokens: who was
+/// let into the old cluster shows its password to the new one. Users, leases and alarms stay.
 /// Answers what stands in the file now.
 ///
 /// # Errors
@@ -39,10 +40,12 @@ pub struct Founded {
 pub fn refound(backend: impl StorageBackend, refounding: &Refounding) -> Result<Founded, KvError> {
     let file = Arc::new(File::open(backend, CACHE_BYTES, 0)?);
     let base = Base::pin(Arc::clone(&file))?;
-    let mut members = Vec::new();
-    for row in base.range(Table::Members, &[], None)? {
-        let (key, value) = row?;
-        members.push((key.value().to_vec(), value.value().len()));
+    let mut rows = Vec::new();
+    for table in [Table::Members, Table::Standings, Table::AuthTokens] {
+        for row in base.range(table, &[], None)? {
+            let (key, value) = row?;
+            rows.push((table, key.value().to_vec(), value.value().len()));
+        }
     }
     let mut mark: Mark = base.mark().clone();
     if refounding.bump_revision > 0 {
@@ -50,12 +53,10 @@ pub fn refound(backend: impl StorageBackend, refounding: &Refounding) -> Result<
         mark.compacted = mark.revision;
     }
     let transaction = file.begin()?;
-    {
-        let mut table = transaction.open_table(Table::Members.definition()).map_err(storage("writing to"))?;
-        for (key, value_bytes) in members {
-            mark.bytes = mark.bytes.saturating_sub((key.len() + value_bytes) as u64);
-            table.remove(&key[..]).map_err(storage("writing to"))?;
-        }
+    for (table, key, value_bytes) in rows {
+        mark.bytes = mark.bytes.saturating_sub((key.len() + value_bytes) as u64);
+        let mut table = transaction.open_table(table.definition()).map_err(storage("writing to"))?;
+        table.remove(&key[..]).map_err(storage("writing to"))?;
     }
     write_mark(&transaction, &mark, &refounding.opaque)?;
     transaction.commit().map_err(storage("committing to"))?;
@@ -66,6 +67,7 @@ pub fn refound(backend: impl StorageBackend, refounding: &Refounding) -> Result<
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::auth::AuthCommand;
     use crate::command::{Command, Member};
     use crate::error::{Failure, OperationError};
     use crate::request::{KeyRange, PutRequest, RangeRequest};
@@ -97,6 +99,31 @@ mod tests {
         assert_eq!(kv.opaque(), "new members");
         assert_eq!(kv.reader().members().unwrap(), []);
         assert_eq!(kv.reader().hash_kv(2).unwrap().hash_revision, 2, "history is still there");
+    }
+
+    #[test]
+    fn users_stay_and_their_tokens_go() {
+        let file = Disk::default();
+        let mut kv = Kv::open(file.clone(), Options::default()).unwrap();
+        let root = || "root".to_owned();
+        let digest = [7; 32];
+        let commands = [
+            AuthCommand::UserAdd { name: root(), password: None },
+            AuthCommand::UserGrantRole { user: root(), role: root() },
+            AuthCommand::Enable,
+            AuthCommand::IssueToken { user: root(), since: 2, digest },
+        ];
+        for (index, command) in (1..).zip(commands) {
+            kv.batch().apply(index, 3, &Command::Auth(command)).unwrap();
+        }
+        assert!(kv.reader().token(&digest).is_some());
+        let done = kv.begin_checkpoint(Bytes::new()).unwrap().run().unwrap();
+        drop(kv.finish_checkpoint(done));
+        drop(kv);
+        refound(file.clone(), &Refounding::default()).unwrap();
+        let reader = Kv::open(file, Options::default()).unwrap().reader();
+        assert!(reader.auth_status().0 && reader.user("root").is_some());
+        assert_eq!(reader.token(&digest), None);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct RangeRequest {
     pub sort_order: SortOrder,
     /// What the order goes by.
     pub sort_target: SortTarget,
-    /// Leave out values.
+    /// Leave out values, and leases unless it is sorted by value.
     pub keys_only: bool,
     /// Only count.
     pub count_only: bool,
@@ -54,6 +54,13 @@ pub struct RangeRequest {
     pub min_create_revision: i64,
     /// Upper bound of the create revision.
     pub max_create_revision: i64,
+}
+
+impl RangeRequest {
+    /// etcd answers such a range from its index, which knows no leases; values it fetches only to sort by them.
+    pub(crate) fn leaves_out_leases(&self) -> bool {
+        self.keys_only && self.sort_target != SortTarget::Value
+    }
 }
 
 /// Order of a range's result.

@@ -32,8 +32,9 @@ const PIECE_MAX: usize = 1 << 20;
 /// Cache of the receiving file.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// Tables that travel. Meta comes last: with it the receiving file becomes a state.
-const TABLES: [Table; 9] = Table::ALL;
+/// Tables that travel, in the order of their numbers. The receiving file becomes a state when all are there: until then
+/// a row of meta says that it is none.
+const TABLES: [Table; 15] = Table::ALL;
 
 /// The state at a checkpoint, as pieces. Independent of what happens to the state machine meanwhile.
 pub struct SnapshotSource {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::auth::{self, Auth, Proposer};
 use crate::base::{Base, Mark};
-use crate::codec::{alarm_byte, alarm_of, encode_member};
-use crate::command::{Alarm, Command, Outcome, Reply};
+use crate::codec::{alarm_byte, alarm_of, decode_level, encode_level};
+use crate::command::{Alarm, Command, FeatureLevel, Outcome, Reply};
 use crate::count::Fences;
 use crate::digest::Digest;
 use crate::error::{Failure, KvError, OperationError};
-use crate::key;
+
 use crate::layers::{Table, View, write};
 use crate::mvcc::Writing;
 use crate::planted::planted;
@@ -19,7 +20,12 @@ use crate::range::Moment;
 use crate::request::{DeleteRangeRequest, Event, PutRequest, TxnRequest};
 use crate::scan::Scan;
 use crate::txn::{self, Path};
-use crate::{check, compact, lease};
+use crate::{check, compact, lease, membership};
+
+/// The row of the version that all members know.
+pub(crate) const VERSION_ROW: &[u8] = b"version";
+/// The row of the version that a downgrade is allowed to.
+pub(crate) const DOWNGRADE_ROW: &[u8] = b"downgrade";
 
 /// Everything that commands change.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ pub(crate) struct State {
     pub fences: Fences,
     /// Over everything that was applied.
     pub digest: Digest,
+    /// Users, roles and tokens, also in their tables.
+    pub auth: Auth,
     /// Raised alarms, also in their table; looked at by every command.
     alarms: BTreeSet<(Alarm, u64)>,
     /// A command failed half way: nothing may be applied on top.
@@ -50,7 +58,8 @@ impl State {
         let fences = Fences::load(&view)?;
         let alarms = alarms(&view)?.into_iter().map(|(member, alarm)| (alarm, member)).collect();
         let digest = Digest::of(digest);
-        Ok(State { view, index, term, revision, compacted, fences, digest, alarms, stopped: false })
+        let auth = Auth::load(&view)?;
+        Ok(State { view, index, term, revision, compacted, fences, digest, auth, alarms, stopped: false })
     }
 
     /// What reads see between commands.
@@ -72,14 +81,20 @@ impl State {
         self.term = term;
     }
 
-    /// Applies an entry.
-    pub(crate) fn apply(&mut self, index: u64, term: u64, command: &Command) -> Result<Outcome, KvError> {
+    /// Applies an entry that was proposed in somebody's name.
+    pub(crate) fn apply(
+        &mut self,
+        index: u64,
+        term: u64,
+        proposer: &Proposer,
+        command: &Command,
+    ) -> Result<Outcome, KvError> {
         if self.stopped {
             return Err(KvError::Stopped);
         }
         self.advance(index, term);
         let mut events = Vec::new();
-        let result = match self.carry_out(command, &mut events) {
+        let result = match self.carry_out(proposer, command, &mut events) {
             Ok(reply) => Ok(reply),
             Err(Failure::Operation(refusal)) => Err(refusal),
             Err(Failure::Storage(error)) => {
@@ -92,7 +107,8 @@ impl State {
         Ok(outcome)
     }
 
-    fn carry_out(&mut self, command: &Command, events: &mut Vec<Event>) -> Result<Reply, Failure> {
+    fn carry_out(&mut self, proposer: &Proposer, command: &Command, events: &mut Vec<Event>) -> Result<Reply, Failure> {
+        auth::admit(&self.auth, &self.view, proposer, command)?;
         self.refuse_by_alarm(command)?;
         match command {
             Command::Put(request) => self.put(request, events),
@@ -102,10 +118,19 @@ impl State {
             Command::LeaseGrant { id, ttl } => lease::grant(self, *id, *ttl),
             Command::LeaseRevoke { id } => lease::revoke(self, *id, events),
             Command::Alarm { raise, member, alarm } => Ok(self.alarm(*raise, *member, *alarm)),
-            Command::MemberAttributes(member) => {
-                self.write_row(Table::Members, &member.id.to_be_bytes(), Some(encode_member(member)));
-                Ok(Reply::MemberAttributes)
+            Command::MemberAttributes(member) => membership::describe(self, member),
+            Command::Membership(command) => membership::apply(self, command),
+            Command::LeaseExpire { applied, id } => lease::expire(self, *applied, *id, events),
+            Command::LeaseCheckpoint { applied, leases } => lease::checkpoint(self, *applied, leases),
+            Command::ClusterVersion(level) => {
+                self.write_row(Table::Cluster, VERSION_ROW, Some(encode_level(*level)));
+                Ok(Reply::ClusterVersion)
             }
+            Command::Downgrade(target) => {
+                self.write_row(Table::Cluster, DOWNGRADE_ROW, target.map(encode_level));
+                Ok(Reply::Downgrade)
+            }
+            Command::Auth(command) => Ok(Reply::Auth(auth::apply(self, command)?)),
         }
     }
 
@@ -125,9 +150,16 @@ impl State {
             | Command::Txn(_)
             | Command::Compact { .. }
             | Command::LeaseGrant { .. }
-            | Command::LeaseRevoke { .. } => true,
+            | Command::LeaseRevoke { .. }
+            | Command::LeaseExpire { .. } => true,
             // Otherwise an alarm could never be cleared.
-            Command::Alarm { .. } | Command::MemberAttributes(_) => false,
+            Command::Alarm { .. }
+            | Command::MemberAttributes(_)
+            | Command::LeaseCheckpoint { .. }
+            | Command::ClusterVersion(_)
+            | Command::Downgrade(_)
+            | Command::Auth(_)
+            | Command::Membership(_) => false,
         };
         if mutates && raised(Alarm::Corrupt) {
             return Err(OperationError::Corrupt);
@@ -166,7 +198,8 @@ impl State {
     fn alarm(&mut self, raise: bool, member: u64, alarm: Alarm) -> Reply {
         let changed = if raise { self.alarms.insert((alarm, member)) } else { self.alarms.remove(&(alarm, member)) };
         if !changed {
-            return Reply::Alarm(Vec::new());
+            // Raising it once more is answered as the first time, clearing it is not.
+            return Reply::Alarm(if raise { vec![(member, alarm)] } else { Vec::new() });
         }
         let mut row = [alarm_byte(alarm); 9];
         row[1..].copy_from_slice(&member.to_be_bytes());
@@ -189,7 +222,13 @@ pub(crate) fn alarms(view: &View) -> Result<Vec<(u64, Alarm)>, KvError> {
     Ok(alarms)
 }
 
+/// A version in the table of the cluster.
+pub(crate) fn cluster_row(view: &View, row: &[u8]) -> Result<Option<FeatureLevel>, KvError> {
+    let damaged = |_| KvError::Damaged { table: Table::Cluster, what: "unreadable version" };
+    view.get(Table::Cluster, row)?.map(|level| decode_level(&level).map_err(damaged)).transpose()
+}
+
 /// Whether a lease exists, and its time to live.
 pub(crate) fn lease_ttl(view: &View, id: i64) -> Result<Option<i64>, KvError> {
-    view.get(Table::Leases, &key::lease(id))?.as_deref().map(lease::decode_ttl).transpose()
+    Ok(lease::row(view, id)?.map(|lease| lease.ttl))
 }

@@ -54,18 +54,15 @@ impl Path {
         Ok(())
     }
 
-    /// Checks the operations on the path before any is carried out: first puts, then ranges, as etcd does.
+    /// Checks the operations on the path in order, before any is carried out.
     pub(crate) fn verify(&self, moment: Moment<'_>, request: &TxnRequest) -> Result<(), Failure> {
         self.visit(request, &mut |operation| match operation {
             RequestOp::Put(put) => {
                 verify_kept(moment, put)?;
                 verify_lease(moment, put)
             }
-            RequestOp::Range(_) | RequestOp::DeleteRange(_) | RequestOp::Txn(_) => Ok(()),
-        })?;
-        self.visit(request, &mut |operation| match operation {
             RequestOp::Range(range) => verify_revision(moment, range.revision).map_err(Failure::from),
-            RequestOp::Put(_) | RequestOp::DeleteRange(_) | RequestOp::Txn(_) => Ok(()),
+            RequestOp::DeleteRange(_) | RequestOp::Txn(_) => Ok(()),
         })
     }
 

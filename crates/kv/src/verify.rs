@@ -5,14 +5,16 @@
 
 use bytes::Bytes;
 
+use crate::auth;
 use crate::base::{Base, Mark};
 use crate::changes::{Change, ChangeKind};
-use crate::codec::{alarm_of, decode_member};
+use crate::codec::{alarm_of, decode_level, decode_member};
 use crate::error::KvError;
 use crate::inspect::StateReport;
 use crate::key;
 use crate::layers::Table;
 use crate::lease;
+use crate::membership::{Standing, identity};
 use crate::record::Version;
 use crate::versions::{self, decode, split_newest};
 
@@ -193,7 +195,7 @@ impl Verify<'_> {
     fn leases(&mut self) -> Result<(), KvError> {
         self.each(Table::Leases, |verify, row_key, row| {
             key::split_lease(Table::Leases, row_key)?;
-            lease::decode_ttl(row)?;
+            lease::LeaseRow::decode(row)?;
             verify.report.leases += 1;
             Ok(())
         })
@@ -221,7 +223,18 @@ impl Verify<'_> {
             [kind, member @ ..] if member.len() == 8 && alarm_of(*kind).is_some() => Ok(()),
             _ => Err(KvError::Damaged { table: Table::Alarms, what: "unknown key" }),
         })?;
+        self.each(Table::Cluster, |_, _, row| {
+            let damaged = |_| KvError::Damaged { table: Table::Cluster, what: "unreadable version" };
+            decode_level(&Bytes::copy_from_slice(row)).map(|_| ()).map_err(damaged)
+        })?;
+        self.each(Table::Standings, |_, row_key, row| {
+            identity(Table::Standings, row_key)?;
+            Standing::of(row).map(|_| ())
+        })?;
         self.each(Table::Fences, |_, _, row| count(row).map(|_| ()))?;
+        for table in [Table::Auth, Table::AuthUsers, Table::AuthRoles, Table::AuthTokens] {
+            self.each(table, |_, row_key, row| auth::check_row(table, row_key, row))?;
+        }
         self.each(Table::Meta, |_, _, _| Ok(()))
     }
 }

@@ -12,11 +12,13 @@ use crate::versions;
 
 /// Most keys taken from a layer at a time: bounds how long a table in memory is locked.
 const PAGE_KEYS_MAX: usize = if cfg!(test) { 5 } else { 512 };
+/// Bytes of keys and values after which a page is full: what a scan holds is bounded, however large values are.
+const PAGE_BYTES_MAX: usize = if cfg!(test) { 40 } else { 64 * 1024 };
 
-/// The scan.
+/// The scan. It keeps the layers that it began with, so it may be put away between keys.
 #[derive(Debug)]
-pub(crate) struct Visible<'v> {
-    view: &'v View,
+pub(crate) struct Visible {
+    view: View,
     to: Option<Vec<u8>>,
     at: i64,
     values: bool,
@@ -29,6 +31,8 @@ pub(crate) struct Visible<'v> {
 struct Stream {
     prefixes: Vec<u8>,
     items: Vec<Item>,
+    /// Of the keys and values in it.
+    bytes: usize,
     position: usize,
     next: Option<Vec<u8>>,
 }
@@ -40,23 +44,23 @@ struct Item {
     version: Version,
 }
 
-impl<'v> Visible<'v> {
+impl Visible {
     /// Scans prefixes from `from` up to, without, `to`, at revision `at`. `expected` is a guess of how many keys will be
     /// taken. Without `values`, versions come without their values.
     pub(crate) fn new(
-        view: &'v View,
+        view: &View,
         from: &[u8],
         to: Option<Vec<u8>>,
         at: i64,
         expected: usize,
         values: bool,
-    ) -> Visible<'v> {
+    ) -> Visible {
         let stream = || Stream { next: Some(from.to_vec()), ..Stream::default() };
         let mut streams = [stream(), stream(), stream()];
         if view.frozen.is_none() {
             streams[1].next = None;
         }
-        Visible { view, to, at, values, page_keys: expected.clamp(4, PAGE_KEYS_MAX), streams }
+        Visible { view: view.clone(), to, at, values, page_keys: expected.clamp(4, PAGE_KEYS_MAX), streams }
     }
 
     /// The next key's prefix and its version.
@@ -140,19 +144,25 @@ impl Stream {
     fn clear(&mut self) {
         self.prefixes.clear();
         self.items.clear();
+        self.bytes = 0;
         self.position = 0;
+    }
+
+    fn is_full(&self, page: &Page<'_>) -> bool {
+        self.items.len() == page.keys || self.bytes >= PAGE_BYTES_MAX
     }
 
     fn push(&mut self, prefix: &[u8], version: Version) {
         let start = self.prefixes.len();
         self.prefixes.extend_from_slice(prefix);
+        self.bytes += prefix.len() + version.value.len();
         self.items.push(Item { start, end: self.prefixes.len(), version });
     }
 
     fn fill_from_memory(&mut self, memory: &Memory, page: &Page<'_>) -> Result<(), KvError> {
         for (prefix, chain) in memory.chains(&page.from, page.to) {
             let Some(version) = chain.at((page.at, u32::MAX)) else { continue };
-            if self.items.len() == page.keys {
+            if self.is_full(page) {
                 self.next = Some(prefix.to_vec());
                 break;
             }
@@ -166,7 +176,7 @@ impl Stream {
         for row in base.range(Table::Keys, &page.from, page.to)? {
             let (prefix, row) = row?;
             let prefix = prefix.value();
-            if self.items.len() == page.keys {
+            if self.is_full(page) {
                 self.next = Some(prefix.to_vec());
                 break;
             }
@@ -179,4 +189,14 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// How many keys there are from one prefix up to another one at a revision, by walking them.
+pub(crate) fn count(view: &View, from: &[u8], to: Option<Vec<u8>>, at: i64) -> Result<i64, KvError> {
+    let mut scan = Visible::new(view, from, to, at, 128, false);
+    let mut count = 0;
+    while scan.next()?.is_some() {
+        count += 1;
+    }
+    Ok(count)
 }

@@ -65,6 +65,22 @@ fn golden() -> Vec<(Command, &'static str)> {
         (Command::LeaseRevoke { id: -1 }, "010601"),
         (Command::Alarm { raise: true, member: 5, alarm: Alarm::Corrupt }, "0107010205"),
         (Command::MemberAttributes(member), "0108ac0201016d01017002016301 64"),
+        (
+            Command::Membership(MemberCommand::Add {
+                id: 300,
+                peer_urls: vec!["p".into(), "q".into()],
+                learner: true,
+                learners_max: 2,
+            }),
+            "0128ac0201020201700171",
+        ),
+        (Command::Membership(MemberCommand::Update { id: 300, peer_urls: vec!["p".into()] }), "0129ac02010170"),
+        (Command::Membership(MemberCommand::Settle { members: vec![(1, false), (300, true)] }), "012a020100ac0201"),
+        (Command::LeaseCheckpoint { applied: 300, leases: vec![(1, Some(60)), (-1, None)] }, "0132 ac02 02 0278 0101"),
+        (Command::LeaseExpire { applied: 300, id: -1 }, "0133 ac02 01"),
+        (Command::ClusterVersion(FeatureLevel { major: 3, minor: 7 }), "0134 03 07"),
+        (Command::Downgrade(Some(FeatureLevel { major: 3, minor: 6 })), "0135 01 03 06"),
+        (Command::Downgrade(None), "0135 00"),
     ]
 }
 

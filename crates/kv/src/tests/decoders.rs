@@ -30,7 +30,7 @@ proptest! {
         let _ = key::split_lease(Table::Leases, &row_key);
         let _ = key::user_key(&row_key);
         let _ = Change::decode(&row_key, &row);
-        let _ = lease::decode_ttl(&row);
+        let _ = lease::LeaseRow::decode(&row);
         let _ = decode_member(&Bytes::from(row.clone()));
         prop_assert!(Mark::decode(&row).is_none_or(|_| row.len() == 56));
     }

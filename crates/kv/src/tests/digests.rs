@@ -20,6 +20,9 @@ fn history() -> Vec<Command> {
         Command::MemberAttributes(member),
         Command::Alarm { raise: true, member: 3, alarm: Alarm::NoSpace },
         Command::Alarm { raise: false, member: 3, alarm: Alarm::NoSpace },
+        Command::LeaseCheckpoint { applied: 9, leases: vec![(7, Some(5)), (8, None)] },
+        Command::ClusterVersion(FeatureLevel { major: 3, minor: 7 }),
+        Command::Downgrade(Some(FeatureLevel { major: 3, minor: 6 })),
         Command::LeaseRevoke { id: 7 },
         delete("a", "z"),
     ]

@@ -10,7 +10,9 @@ mod decoders;
 mod digests;
 mod equivalence;
 mod inspecting;
+mod membership;
 mod model;
+mod pages;
 mod rules;
 mod shrinking;
 

@@ -56,7 +56,15 @@ impl Model {
     }
 
     fn carry_out(&mut self, command: &Command, work: &mut Work) -> Result<Reply, OperationError> {
-        let free = matches!(command, Command::Alarm { .. } | Command::MemberAttributes(_));
+        let free = matches!(
+            command,
+            Command::Alarm { .. }
+                | Command::MemberAttributes(_)
+                | Command::LeaseCheckpoint { .. }
+                | Command::ClusterVersion(_)
+                | Command::Downgrade(_)
+                | Command::Membership(_)
+        );
         if !free && self.alarms.contains(&Alarm::Corrupt) {
             return Err(OperationError::Corrupt);
         }
@@ -92,7 +100,7 @@ impl Model {
                 self.leases.insert(*id, *ttl);
                 Reply::LeaseGrant { id: *id, ttl: *ttl }
             }
-            Command::LeaseRevoke { id } => {
+            Command::LeaseRevoke { id } | Command::LeaseExpire { id, .. } => {
                 self.leases.remove(id).ok_or(OperationError::LeaseNotFound)?;
                 for key in self.lease_keys(*id) {
                     delete(
@@ -106,9 +114,14 @@ impl Model {
                 let known = self.alarms.contains(alarm);
                 self.alarms.retain(|known| known != alarm);
                 self.alarms.extend(raise.then_some(*alarm));
-                Reply::Alarm(if known == *raise { vec![] } else { vec![(*member, *alarm)] })
+                Reply::Alarm(if known || *raise { vec![(*member, *alarm)] } else { vec![] })
             }
             Command::MemberAttributes(_) => Reply::MemberAttributes,
+            Command::LeaseCheckpoint { .. } => Reply::LeaseCheckpoint,
+            Command::ClusterVersion(_) => Reply::ClusterVersion,
+            Command::Downgrade(_) => Reply::Downgrade,
+            Command::Auth(_) => unreachable!("users and roles have tests of their own"),
+            Command::Membership(_) => Reply::Membership,
         })
     }
 
@@ -167,6 +180,9 @@ impl Model {
         kvs.truncate(limit);
         if request.keys_only {
             kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+            if request.sort_target != SortTarget::Value {
+                kvs.iter_mut().for_each(|kv| kv.lease = 0);
+            }
         }
         Ok(RangeResult { kvs, more, count })
     }
@@ -199,8 +215,6 @@ impl Model {
                     return Err(OperationError::LeaseNotFound);
                 }
             }
-        }
-        for operation in &chosen {
             if let RequestOp::Range(range) = operation {
                 match range.revision {
                     revision if revision < 0 => return Err(OperationError::Compacted),

@@ -132,6 +132,30 @@ fn keys_only_leaves_out_values_but_sorts_by_them() {
 }
 
 #[test]
+fn keys_only_shows_leases_only_where_values_were_fetched() {
+    let mut machine = letters();
+    machine.must(&Command::LeaseGrant { id: 7, ttl: 5 });
+    machine.must(&Command::Put(PutRequest { lease: 7, ..put_request("a", "1") }));
+    for (sort_target, lease) in [(SortTarget::Key, 0), (SortTarget::Mod, 0), (SortTarget::Value, 7)] {
+        let request = RangeRequest { keys_only: true, sort_target, ..get("a", "") };
+        assert_eq!(machine.range(&request).unwrap().kvs[0].lease, lease, "{sort_target:?}");
+    }
+}
+
+#[test]
+fn the_first_refused_operation_of_a_transaction_is_the_one_told() {
+    let mut machine = letters();
+    let future = || RequestOp::Range(RangeRequest { revision: 1000, ..get("a", "") });
+    let missing = || RequestOp::Put(PutRequest { ignore_value: true, ..put_request("none", "") });
+    for (success, told) in [
+        (vec![future(), missing()], OperationError::FutureRevision),
+        (vec![missing(), future()], OperationError::KeyNotFound),
+    ] {
+        assert_eq!(machine.refusal(&Command::Txn(TxnRequest { success, ..TxnRequest::default() })), told);
+    }
+}
+
+#[test]
 fn marks_of_a_key_through_its_incarnations() {
     let machine = letters();
     let marks = |revision, key: &str| {
@@ -425,7 +449,7 @@ fn alarms_refuse_what_would_make_things_worse() {
     let alarm = |raise, alarm| Command::Alarm { raise, member: 4, alarm };
     let txn = |operation| Command::Txn(TxnRequest { failure: vec![operation], ..TxnRequest::default() });
     assert_eq!(machine.must(&alarm(true, Alarm::NoSpace)), Reply::Alarm(vec![(4, Alarm::NoSpace)]));
-    assert_eq!(machine.must(&alarm(true, Alarm::NoSpace)), Reply::Alarm(vec![]));
+    assert_eq!(machine.must(&alarm(true, Alarm::NoSpace)), Reply::Alarm(vec![(4, Alarm::NoSpace)]));
     machine.checkpoint();
     machine = machine.crash();
     assert_eq!(machine.kv.reader().alarms().unwrap(), [(4, Alarm::NoSpace)]);
@@ -487,4 +511,48 @@ fn checksums_of_keys_have_the_bounds_of_ranges() {
     assert_ne!(compacted.hash, all.hash, "what cannot be read is left out");
     machine.checkpoint();
     assert_eq!(hash(0), Ok(compacted));
+}
+
+#[test]
+fn what_a_lease_has_left_is_kept_of_the_life_that_it_was_said_of() {
+    let mut machine = Machine::new();
+    machine.must(&Command::LeaseGrant { id: 1, ttl: 600 }); // entry 1
+    machine.must(&Command::LeaseGrant { id: 2, ttl: 600 });
+    let left = |machine: &Machine, id| machine.kv.reader().lease_row(id).unwrap().unwrap().left;
+    machine.must(&Command::LeaseCheckpoint { applied: 1, leases: vec![(1, Some(300)), (2, Some(300)), (3, Some(1))] });
+    assert_eq!((left(&machine, 1), left(&machine, 2)), (Some(300), None), "the second was not there when it was said");
+    machine.checkpoint();
+    machine = machine.crash();
+    assert_eq!(left(&machine, 1), Some(300));
+    assert_eq!(machine.kv.reader().leases().unwrap(), [(1, 600), (2, 600)], "granted is granted");
+    machine.must(&Command::LeaseCheckpoint { applied: 3, leases: vec![(1, None)] });
+    assert_eq!(left(&machine, 1), None);
+    // The first life ended on its way: neither what was said of it nor its end touch the second.
+    machine.must(&Command::LeaseRevoke { id: 1 }); // entry 5
+    machine.must(&Command::LeaseGrant { id: 1, ttl: 9 });
+    machine.must(&Command::LeaseCheckpoint { applied: 4, leases: vec![(1, Some(2))] });
+    assert_eq!(left(&machine, 1), None);
+    assert_eq!(machine.refusal(&Command::LeaseExpire { applied: 4, id: 1 }), LeaseNotFound);
+    machine.must(&put_leased("a", 1));
+    let ended = machine.apply(&Command::LeaseExpire { applied: 9, id: 1 });
+    assert_eq!((ended.result, ended.events.len()), (Ok(Reply::LeaseRevoke), 1));
+    assert_eq!(machine.kv.reader().lease_rows(i64::MIN, 9).unwrap().len(), 1);
+}
+
+#[test]
+fn the_version_of_the_cluster_and_a_downgrade_are_remembered() {
+    let mut machine = Machine::new();
+    let known = |machine: &Machine| {
+        let reader = machine.kv.reader();
+        (reader.cluster_version().unwrap(), reader.downgrade_target().unwrap())
+    };
+    let level = |minor| FeatureLevel { major: 3, minor };
+    assert_eq!(known(&machine), (None, None));
+    machine.must(&Command::ClusterVersion(level(7)));
+    machine.must(&Command::Downgrade(Some(level(6))));
+    machine.checkpoint();
+    machine = machine.crash();
+    assert_eq!(known(&machine), (Some(level(7)), Some(level(6))));
+    machine.must(&Command::Downgrade(None));
+    assert_eq!(known(&machine), (Some(level(7)), None));
 }
