@@ -16,6 +16,7 @@ use kontiki_world::{DirectoryLock, Disk, Entropy, OpenMode, Place, Tightened, ma
 
 use crate::error::{StartError, StoreError};
 use crate::identity::Identity;
+use crate::membership::Joined;
 use crate::options::Options;
 use crate::state_file::StateDir;
 use crate::store::Store;
@@ -69,7 +70,12 @@ impl Places {
 pub(crate) const UNFINISHED: &str = "member.restoring";
 
 /// The identity of a member that starts for the first time.
-pub(crate) fn first(disk: &Arc<dyn Disk>, options: &Options, entropy: &dyn Entropy) -> Result<Identity, StartError> {
+pub(crate) fn first(
+    disk: &Arc<dyn Disk>,
+    options: &Options,
+    joined: Option<&Joined>,
+    entropy: &dyn Entropy,
+) -> Result<Identity, StartError> {
     let unfinished = options.data_dir.join(UNFINISHED);
     let io = |source| StartError::Io { action: "look for", path: unfinished.clone(), source };
     if disk.exists(&unfinished).map_err(io)? {
@@ -80,15 +86,15 @@ pub(crate) fn first(disk: &Arc<dyn Disk>, options: &Options, entropy: &dyn Entro
             unfinished.display()
         )));
     }
-    if options.new_cluster {
-        let incarnation = options.tuning.incarnation.unwrap_or_else(|| Incarnation(entropy.draw().max(1)));
-        return Identity::of(options, incarnation);
+    let incarnation = options.tuning.incarnation.unwrap_or_else(|| Incarnation(entropy.draw().max(1)));
+    match joined {
+        Some(joined) => Ok(joined.clone().identity(options, incarnation)),
+        None if options.new_cluster => Identity::of(options, incarnation),
+        None => Err(StartError::Configuration(format!(
+            "the data directory {} is new, and the running cluster was not asked who this member is",
+            options.data_dir.display()
+        ))),
     }
-    Err(StartError::Configuration(format!(
-        "the data directory {} is new, and --initial-cluster-state is \"existing\": joining a running cluster is not \
-         supported by this version; to start a new cluster give --initial-cluster-state new",
-        options.data_dir.display()
-    )))
 }
 
 /// Reads whose directory this is, or makes it this member's.
@@ -97,6 +103,7 @@ pub(crate) fn identify(
     options: &Options,
     places: &Places,
     lock: &Arc<DirectoryLock>,
+    joined: Option<&Joined>,
     entropy: &dyn Entropy,
 ) -> Result<Identity, StartError> {
     if let Some(found) = Identity::read(&**disk, &places.identity)? {
@@ -111,7 +118,7 @@ pub(crate) fn identify(
             "an earlier start with other flags came to nothing; the data directory is taken anew"
         );
     }
-    let identity = first(disk, options, entropy)?;
+    let identity = first(disk, options, joined, entropy)?;
     identity.write(&**disk, &places.member, &places.identity)?;
     Ok(identity)
 }

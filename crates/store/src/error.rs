@@ -162,6 +162,33 @@ pub enum StoreError {
     /// Leadership did not move in time.
     #[error("etcdserver: request timed out, leader transfer took too long")]
     TransferTimeout,
+    /// The version of a downgrade cannot be read.
+    #[error("etcdserver: wrong downgrade target version format")]
+    WrongDowngradeVersionFormat,
+    /// A downgrade goes to the version right before the cluster's, and nowhere else.
+    #[error("etcdserver: invalid downgrade target version")]
+    InvalidDowngradeTarget,
+    /// No member has said yet which version the cluster is of.
+    #[error("etcdserver: cluster version not found during downgrade")]
+    ClusterVersionUnavailable,
+    /// A downgrade is allowed already.
+    #[error("etcdserver: cluster has a downgrade job in progress")]
+    DowngradeInProcess,
+    /// Such peer URLs nobody can have.
+    #[error("etcdserver: given member URLs are invalid")]
+    BadPeerUrls,
+    /// Too few members have started for this change to leave a quorum.
+    #[error("etcdserver: re-configuration failed due to not enough started members")]
+    NotEnoughStarted,
+    /// Too few members are connected for this change to leave a quorum.
+    #[error("etcdserver: unhealthy cluster")]
+    Unhealthy,
+    /// Only learners can be promoted.
+    #[error("etcdserver: can only promote a learner member")]
+    NotLearner,
+    /// The learner lags too far behind.
+    #[error("etcdserver: can only promote a learner member which is in sync with leader")]
+    LearnerNotReady,
 }
 
 impl From<Failure> for StoreError {

@@ -32,8 +32,12 @@ pub struct Identity {
     pub name: String,
     /// `--initial-cluster-token` of the first start.
     pub token: String,
+    /// It was added to a running cluster: what `members` lists are then not the first, but those of that moment.
+    pub joined: bool,
     /// The first members: identity, name, peer URLs; sorted by identity.
     pub members: Vec<FirstMember>,
+    /// What the log says of members' peer URLs, applied or not, oldest first. Not in the file.
+    pub heard: Vec<(u64, Vec<String>)>,
 }
 
 /// A member of the first configuration.
@@ -60,6 +64,12 @@ pub fn member_id(peer_urls: &[String], token: &str) -> u64 {
     hash.update(urls.concat());
     hash.update(token);
     first_eight(hash.finalize())
+}
+
+/// The identity of a member that is added later: chance sees to it that nobody had it before.
+#[must_use]
+pub fn added_id(peer_urls: &[String], token: &str, chance: u64) -> u64 {
+    member_id(peer_urls, &format!("{token}{chance}"))
 }
 
 fn cluster_id(members: &[FirstMember]) -> u64 {
@@ -133,14 +143,33 @@ impl Identity {
             incarnation,
             name: own.to_owned(),
             token: token.to_owned(),
+            joined: false,
+            heard: Vec::new(),
             members,
         })
     }
 
-    /// The first configuration.
+    /// The first configuration. Of a member that joins: none, until it hears the present one.
     #[must_use]
     pub fn configuration(&self) -> Configuration {
+        if self.joined {
+            return Configuration::default();
+        }
         Configuration::of(self.members.iter().map(|member| NodeId(member.id)))
+    }
+
+    /// Where a member may be reached, by all that this one has ever heard: the newest first.
+    #[must_use]
+    pub fn urls_of(&self, id: u64) -> Vec<String> {
+        let heard = self.heard.iter().rev().filter(|(member, _)| *member == id).flat_map(|(_, urls)| urls);
+        let first = self.members.iter().filter(|member| member.id == id).flat_map(|member| &member.peer_urls);
+        let mut urls: Vec<String> = Vec::new();
+        for url in heard.chain(first) {
+            if !urls.contains(url) {
+                urls.push(url.clone());
+            }
+        }
+        urls
     }
 
     /// Reads the identity of a data directory, if it has one.
@@ -193,6 +222,8 @@ impl Identity {
             incarnation: Incarnation(0),
             name: String::new(),
             token: String::new(),
+            joined: false,
+            heard: Vec::new(),
             members: Vec::new(),
         };
         for line in body.lines().skip(1) {
@@ -204,6 +235,7 @@ impl Identity {
                 "incarnation" => identity.incarnation = Incarnation(number(rest)?),
                 "name" => identity.name = rest.to_owned(),
                 "token" => identity.token = rest.to_owned(),
+                "joined" => identity.joined = true,
                 "first" => {
                     let mut parts = rest.splitn(3, ' ');
                     let (id, urls) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -236,6 +268,9 @@ impl Identity {
             "{FORMAT}\ncluster {:x}\nmember {:x}\nincarnation {}\nname {}\ntoken {}",
             self.cluster_id, self.member_id, self.incarnation, self.name, self.token
         );
+        if self.joined {
+            body += "\njoined";
+        }
         for member in &self.members {
             body += &format!("\nfirst {:x} {} {}", member.id, member.peer_urls.join(","), member.name);
         }
@@ -267,7 +302,7 @@ impl Identity {
                 "correct --name, or give this member a data directory of its own with --data-dir",
             );
         }
-        if !options.new_cluster {
+        if !options.new_cluster || self.joined {
             return Ok(()); // as etcd: the flags of the first start do not count any more
         }
         if options.given.initial_cluster_token && self.token != options.initial_cluster_token {

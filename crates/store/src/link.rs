@@ -1,16 +1,20 @@
 //! What the handle (any task) and the state machine (the engine's turn) share: who waits for what.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kontiki_engine::ChangeOutcome;
 use kontiki_kv::{Reader, Reply, SnapshotSource};
 use kontiki_raft::{Configuration, ReadId};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::auth::{AuthOptions, TokenClock};
 use crate::error::{StopReason, StoreError};
+use crate::leases::renewals::Renewals;
+use crate::membership::Orders;
 use crate::saves::SAVES_MAX;
 use crate::status::{Counters, Leadership};
 use crate::watch::Hub;
@@ -69,6 +73,26 @@ pub struct Link {
     pub shrink_wanted: AtomicBool,
     /// The state could not be read at the start and is not back: what readers see is empty, or in part.
     pub stateless: AtomicBool,
+    /// A compaction up to this revision waits until nothing of it is left in the file.
+    pub sweep_wanted: AtomicI64,
+    /// Renewals that wait to be asked of the leader together.
+    pub renewals: Renewals,
+    /// Authentication is on in the state that readers see.
+    pub auth_enabled: AtomicBool,
+    /// How old simple tokens are.
+    pub tokens: TokenClock,
+    /// What the leader is to do to the configuration.
+    orders: Mutex<Orders>,
+    /// Who waits for the end of a change of the configuration.
+    changes: Mutex<BTreeMap<u64, oneshot::Sender<ChangeOutcome>>>,
+    /// Grows whenever what the state says of members may be another.
+    pub members_changed: watch::Sender<u64>,
+    /// This member only learns.
+    pub learner: AtomicBool,
+    /// This member was taken out, for this reason.
+    pub removed: watch::Sender<Option<StopReason>>,
+    /// Clients that wait here to hear that this very member is taken out.
+    pub farewells: AtomicUsize,
     pub hub: Hub,
     pub counters: Counters,
 }
@@ -82,6 +106,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Link {
     /// Nobody waits. Tokens start at a random place in each life, so that an entry of a former life answers nobody.
     pub fn new(reader: Reader, first_token: u64, hub: Hub, configuration: Arc<Configuration>) -> Link {
+        let auth_enabled = AtomicBool::new(reader.auth_status().0);
         Link {
             proposals: Mutex::default(),
             reads: Mutex::default(),
@@ -97,9 +122,29 @@ impl Link {
             stop_reason: watch::Sender::new(None),
             shrink_wanted: AtomicBool::new(false),
             stateless: AtomicBool::new(false),
+            sweep_wanted: AtomicI64::new(0),
+            renewals: Renewals::default(),
+            auth_enabled,
+            tokens: TokenClock::new(AuthOptions::default().token_ttl),
+            orders: Mutex::default(),
+            changes: Mutex::default(),
+            members_changed: watch::Sender::new(0),
+            learner: AtomicBool::new(false),
+            removed: watch::Sender::new(None),
+            farewells: AtomicUsize::new(0),
             hub,
             counters: Counters::default(),
         }
+    }
+
+    /// The same, with simple tokens that live so long.
+    pub fn with_token_ttl(self, ttl: Duration) -> Link {
+        Link { tokens: TokenClock::new(ttl), ..self }
+    }
+
+    /// What readers see may have changed in whether authentication is on.
+    pub fn follow_auth(&self) {
+        self.auth_enabled.store(self.reader().auth_status().0, Relaxed);
     }
 
     /// The member has to stop. The first reason counts.
@@ -111,6 +156,46 @@ impl Link {
         });
     }
 
+    /// This member was taken out of the cluster, and has to stop: at once, unless a client waits here to hear of it.
+    pub fn remove(&self, reason: StopReason) {
+        self.removed.send_replace(Some(reason.clone()));
+        if self.farewells.load(Relaxed) == 0 {
+            self.fail(reason);
+        }
+    }
+
+    /// Whether this member was taken out.
+    pub fn is_removed(&self) -> bool {
+        self.removed.borrow().is_some()
+    }
+
+    /// What the leader is to do to the configuration.
+    pub fn orders(&self) -> MutexGuard<'_, Orders> {
+        lock(&self.orders)
+    }
+
+    /// Waits for the end of a change of the configuration.
+    pub fn expect_change(&self, id: u64, sender: oneshot::Sender<ChangeOutcome>) {
+        lock(&self.changes).insert(id, sender);
+    }
+
+    /// Nobody waits for it any more.
+    pub fn forget_change(&self, id: u64) {
+        lock(&self.changes).remove(&id);
+    }
+
+    /// A change of the configuration ended. One of nobody here is skipped.
+    pub fn answer_change(&self, id: u64, outcome: ChangeOutcome) {
+        if let Some(sender) = lock(&self.changes).remove(&id) {
+            let _ = sender.send(outcome);
+        }
+    }
+
+    /// What the state says of members may be another.
+    pub fn note_members(&self) {
+        self.members_changed.send_modify(|count| *count += 1);
+    }
+
     /// The state as it is now.
     pub fn reader(&self) -> Reader {
         self.reader.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -119,7 +204,9 @@ impl Link {
     /// Another state took the place of the one that was read.
     pub fn replace_reader(&self, reader: Reader) {
         *self.reader.write().unwrap_or_else(PoisonError::into_inner) = reader;
+        self.follow_auth();
         self.readers.fetch_add(1, Relaxed);
+        self.note_members();
     }
 
     /// Counts the states that readers were given: of one that is damaged nothing more can be expected.
@@ -236,6 +323,11 @@ impl Link {
         lock(&self.calls).retain(|_, waiter| !over(waiter.since));
     }
 
+    /// Whether the engine has stopped.
+    pub fn has_stopped(&self) -> bool {
+        lock(&self.reads).stopped
+    }
+
     /// The engine stopped: nobody will be answered.
     pub fn stop(&self) {
         for (_, waiter) in lock(&self.proposals).drain() {
@@ -243,6 +335,8 @@ impl Link {
         }
         *lock(&self.reads) = WaitingReads { stopped: true, ..WaitingReads::default() };
         lock(&self.calls).clear();
+        lock(&self.changes).clear();
         *lock(&self.saves) = None;
+        self.renewals.stop();
     }
 }

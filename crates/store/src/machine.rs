@@ -11,18 +11,20 @@ use kontiki_engine::{
     ScrubStateJob, ScrubbedState, SnapshotSource, StateMachine, decode_configuration, encode_configuration,
 };
 use kontiki_kv::{
-    CheckpointDone, Command, DecodeError, Kv, KvError, OperationError, Options as KvOptions, Outcome, Reply, Retired,
-    Scrub,
+    CheckpointDone, Command, DecodeError, Kv, KvError, MemberCommand, OperationError, Options as KvOptions, Outcome,
+    Proposer, Reply, Retired, Scrub,
 };
 use kontiki_raft::planted::planted;
 use kontiki_raft::{
-    Configuration, Exclusion, Index, Leadership as RaftLeadership, LogPosition, ReadId, RoleKind, SnapshotMeta, Term,
+    Configuration, Exclusion, Index, Leadership as RaftLeadership, LogPosition, NodeId, ReadId, RoleKind, SnapshotMeta,
+    Term,
 };
 use kontiki_world::Entropy;
 
+use crate::auth::{read_body, write_proposer};
 use crate::calls::{Call, LeaseAnswer};
 use crate::error::{StopReason, StoreError};
-use crate::lease_clock::LeaseClock;
+use crate::leases::clock::LeaseClock;
 use crate::link::{Applied, Link};
 use crate::receiving::Receiving;
 use crate::saves::Saves;
@@ -41,16 +43,20 @@ pub(crate) const HEADER_BYTES: usize = 17;
 /// Bytes of the state file that one part of the scrub reads, about.
 const SCRUB_BYTES: u64 = 1 << 20;
 
-/// How often those who wait are looked through for some that wait too long, and leases for some that are over.
-const SWEEP: Duration = Duration::from_millis(250);
+/// How often those who wait are looked through for some that wait too long.
+const LOOKS_EVERY: Duration = Duration::from_millis(250);
 
-/// The payload of an entry: a command, with who waits for its result.
+/// How long what was compacted waits for another checkpoint to remove a portion of it.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
+/// The payload of an entry: a command, with who waits for its result and in whose name it is.
 #[must_use]
-pub fn payload(member: u64, token: u64, command: &Bytes) -> Bytes {
+pub fn payload(member: u64, token: u64, proposer: &Proposer, command: &Bytes) -> Bytes {
     let mut out = BytesMut::with_capacity(HEADER_BYTES + command.len());
     out.put_u8(COMMAND);
     out.put_u64_le(member);
     out.put_u64_le(token);
+    write_proposer(&mut out, proposer);
     out.put_slice(command);
     out.freeze()
 }
@@ -65,7 +71,7 @@ pub fn decode_entry(payload: &Bytes) -> Result<Option<(u64, u64, Command)>, Deco
     }
     let mut header = &payload[1..HEADER_BYTES];
     let (member, token) = (header.get_u64_le(), header.get_u64_le());
-    Ok(Some((member, token, Command::decode(&payload.slice(HEADER_BYTES..))?)))
+    Ok(Some((member, token, read_body(&payload.slice(HEADER_BYTES..))?.1)))
 }
 
 /// Frees what a checkpoint replaced, which takes too long for the engine's turn.
@@ -81,6 +87,8 @@ pub struct MachineOptions {
     pub request_timeout: Duration,
     pub discard: Discard,
     pub entropy: Arc<dyn Entropy>,
+    /// The smallest error in a lease's time across a change of leader that is worth an entry.
+    pub lease_error: Duration,
 }
 
 /// kv under the engine.
@@ -96,8 +104,15 @@ pub struct StoreMachine {
     states: States,
     /// The time of the last tick: apply has no other.
     now: Duration,
-    swept: Duration,
+    looked: Duration,
     leading: bool,
+    /// The present term.
+    term: u64,
+    /// What was compacted is still in the file, and it is time for another portion of it.
+    sweep_due: bool,
+    sweep_looked: Duration,
+    /// The leases could not be read: told with the next entry.
+    unreadable: Option<KvError>,
     /// The state was found damaged, and no checkpoint of another is there yet.
     lost: bool,
     /// Reads the state file through. Of another file once the state is replaced.
@@ -132,6 +147,12 @@ fn meta_of(kv: &Kv) -> Result<SnapshotMeta, MachineError> {
     Ok(SnapshotMeta { position, configuration: Arc::new(configuration) })
 }
 
+/// What follows from a configuration for what the state says of members.
+fn settle(configuration: &Configuration) -> Command {
+    let member = |id: NodeId| (id.0, configuration.is_learner(id));
+    Command::Membership(MemberCommand::Settle { members: configuration.members().into_iter().map(member).collect() })
+}
+
 pub fn failure(reason: impl std::fmt::Display) -> MachineError {
     MachineError { group: GROUP.0, reason: reason.to_string(), damaged: false }
 }
@@ -162,6 +183,7 @@ impl StoreMachine {
         let scrub = Arc::new(Mutex::new(kv.scrub()));
         let published = kv.revision();
         link.stateless.store(lost, Relaxed);
+        let clock = LeaseClock::new(options.lease_error);
         if !checkpointed.configuration.voters.is_empty() {
             link.configuration.send_replace(checkpointed.configuration.clone());
         }
@@ -172,11 +194,15 @@ impl StoreMachine {
             receiving: Receiving::default(),
             saves: Saves::default(),
             link,
-            clock: LeaseClock::default(),
+            clock,
             states: States::default(),
             now: Duration::ZERO,
-            swept: Duration::ZERO,
+            looked: Duration::ZERO,
             leading: false,
+            term: 0,
+            sweep_due: false,
+            sweep_looked: Duration::ZERO,
+            unreadable: None,
             lost,
             scrub,
             lives: StateLives::default(),
@@ -202,6 +228,21 @@ impl StoreMachine {
         true
     }
 
+    /// Whether a checkpoint is wanted for the sake of what was compacted: its turn has come, or somebody waits for it to be
+    /// gone from the file.
+    fn wants_sweep(&self) -> bool {
+        self.sweep_due || self.kv.reader().swept() < self.link.sweep_wanted.load(Relaxed).min(self.kv.compacted())
+    }
+
+    /// What was compacted goes out of the file a portion with each checkpoint. Where there are none, because nothing is
+    /// written, some are made.
+    fn go_on_sweeping(&mut self, now: Duration) {
+        if now.saturating_sub(self.sweep_looked) >= SWEEP_PAUSE {
+            self.sweep_looked = now;
+            self.sweep_due = self.kv.reader().swept() < self.kv.compacted() && !self.options.state.full();
+        }
+    }
+
     /// Gives clients the snapshots that they wait for: not of a state that is only being made again.
     fn serve_saves(&mut self) {
         if !self.awaits_state() {
@@ -210,15 +251,17 @@ impl StoreMachine {
     }
 
     /// The leases' clock and the counters follow what was applied.
-    fn follow_up(&mut self, command: &Command, outcome: &Outcome) {
+    fn follow_up(&mut self, command: &Command, outcome: &Outcome, own: Option<u64>) {
         let counters = &self.link.counters;
         match command {
             Command::Put(_) => Counters::add(&counters.puts, 1),
             Command::DeleteRange(_) => Counters::add(&counters.deletes, 1),
             Command::Txn(_) => Counters::add(&counters.txns, 1),
-            Command::LeaseRevoke { id } => {
-                self.clock.revoked(*id);
-                Counters::add(&counters.leases_revoked, 1);
+            Command::LeaseRevoke { id } | Command::LeaseExpire { id, .. } => {
+                if outcome.result.is_ok() {
+                    self.clock.revoked(*id);
+                    Counters::add(&counters.leases_revoked, 1);
+                }
             }
             Command::LeaseGrant { .. } => {
                 if let Ok(Reply::LeaseGrant { id, ttl }) = &outcome.result {
@@ -226,7 +269,14 @@ impl StoreMachine {
                     Counters::add(&counters.leases_granted, 1);
                 }
             }
-            Command::Compact { .. } | Command::Alarm { .. } | Command::MemberAttributes(_) => {}
+            Command::LeaseCheckpoint { leases, .. } => {
+                if let Some(token) = own {
+                    self.clock.said(token, leases);
+                }
+            }
+            Command::Auth(command) => self.follow_tokens(command, outcome),
+            Command::MemberAttributes(_) | Command::Membership(_) => self.link.note_members(),
+            Command::Compact { .. } | Command::Alarm { .. } | Command::ClusterVersion(_) | Command::Downgrade(_) => {}
         }
         Counters::add(&counters.events, outcome.events.len() as u64);
     }
@@ -240,23 +290,33 @@ impl StateMachine for StoreMachine {
     }
 
     fn apply(&mut self, entries: Vec<Committed>) -> Result<(), MachineError> {
+        if let Some(error) = self.unreadable.take() {
+            return Err(kv_failure(error));
+        }
         let mut done = Vec::with_capacity(entries.len());
         let mut batch = self.kv.batch();
         let (mut configuration, mut failed) = (None, Ok(()));
         for entry in entries {
-            configuration = entry.configuration.or(configuration);
             let Some(mut bytes) = entry.command else {
-                batch.skip(entry.index.0, entry.term.0);
+                if let Some(membership) = entry.configuration {
+                    if let Err(error) = batch.apply(entry.index.0, entry.term.0, &settle(&membership)) {
+                        failed = Err(kv_failure(error));
+                        break;
+                    }
+                    configuration = Some(membership);
+                } else {
+                    batch.skip(entry.index.0, entry.term.0);
+                }
                 continue;
             };
             if bytes.len() < HEADER_BYTES - 1 {
                 return Err(failure(format_args!("entry {} is too short for a command", entry.index)));
             }
             let (member, token) = (bytes.get_u64_le(), bytes.get_u64_le());
-            let command = Command::decode(&bytes).map_err(|error| {
+            let (proposer, command) = read_body(&bytes).map_err(|error| {
                 failure(format_args!("entry {}: {error}; was it written by a newer version?", entry.index))
             })?;
-            let outcome = match batch.apply(entry.index.0, entry.term.0, &command) {
+            let outcome = match batch.apply_as(entry.index.0, entry.term.0, &proposer, &command) {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     failed = Err(kv_failure(error));
@@ -277,11 +337,16 @@ impl StateMachine for StoreMachine {
         self.catches_up();
         if let Some(configuration) = configuration {
             self.link.configuration.send_replace(configuration);
+            self.link.note_members();
         }
         Counters::add(&self.link.counters.proposals_applied, done.len() as u64);
         let mut answers = Vec::with_capacity(done.len());
         for (member, token, term, command, mut outcome) in done {
-            self.follow_up(&command, &outcome);
+            if self.leading && term == self.term {
+                self.clock.start(); // a lease that is granted now has its time from now on, not from the election on
+            }
+            let own = (member == self.options.member_id).then_some(token);
+            self.follow_up(&command, &outcome, own);
             let events = std::mem::take(&mut outcome.events);
             // What a state that was lost had published is not published again.
             if outcome.revision > self.published || events.is_empty() && outcome.revision == self.published {
@@ -304,7 +369,7 @@ impl StateMachine for StoreMachine {
     }
 
     fn wants_checkpoint(&self) -> bool {
-        self.saves.wants_checkpoint() || self.link.shrink_wanted.load(Relaxed)
+        self.saves.wants_checkpoint() || self.link.shrink_wanted.load(Relaxed) || self.wants_sweep()
     }
 
     fn begin_checkpoint(&mut self, at: LogPosition, configuration: &Arc<Configuration>) -> Option<CheckpointJob<Done>> {
@@ -315,7 +380,10 @@ impl StateMachine for StoreMachine {
             let salt = self.options.entropy.draw();
             return shrinking::begin(&mut self.kv, &self.options.state, &self.lives, meta, opaque.freeze(), salt);
         }
-        let checkpoint = self.kv.begin_checkpoint(opaque.freeze())?;
+        let opaque = opaque.freeze();
+        let sweeps = self.wants_sweep();
+        self.sweep_due = false;
+        let checkpoint = if sweeps { self.kv.begin_sweep(opaque) } else { self.kv.begin_checkpoint(opaque) }?;
         Some(Box::new(move || match checkpoint.run() {
             Ok(kv) => Ok(Done { meta, kv, rewritten: false }),
             Err(error) => Err(kv_failure(error)),
@@ -355,6 +423,8 @@ impl StateMachine for StoreMachine {
         self.states.replaced(&self.kv);
         self.checkpointed = meta_of(&self.kv)?;
         (self.lost, self.shown) = (true, Some(shown));
+        (self.leading, self.unreadable) = (false, None);
+        self.clock.follow();
         self.scrub = Arc::new(Mutex::new(self.kv.scrub()));
         Ok(())
     }
@@ -435,9 +505,9 @@ impl StateMachine for StoreMachine {
 
     fn leadership(&mut self, now: Duration, leadership: RaftLeadership) -> Result<(), MachineError> {
         let leads = leadership.role == RoleKind::Leader;
-        if leads && !self.leading {
-            let leases = self.kv.reader().leases().map_err(kv_failure)?;
-            self.clock.lead(now, self.options.election_timeout, leases);
+        if leads && !(self.leading && self.term == leadership.term.0) {
+            self.link.tokens.learn(self.kv.reader().token_digests(), now);
+            self.clock.lead(now, self.options.election_timeout);
         } else if !leads && !planted(44) {
             self.clock.follow();
         }
@@ -445,6 +515,7 @@ impl StateMachine for StoreMachine {
             self.states.leadership_changed();
         }
         self.leading = leads;
+        self.term = leadership.term.0;
         let next =
             Leadership { term: leadership.term.0, leader: leadership.leader.map(|leader| leader.0), is_leader: leads };
         self.link.leadership.send_if_modified(|current| {
@@ -485,12 +556,12 @@ impl StateMachine for StoreMachine {
     }
 
     fn accepts(&self, command: &Bytes) -> bool {
-        command.len() >= HEADER_BYTES - 1 && Command::decode(&command.slice(HEADER_BYTES - 1..)).is_ok()
+        command.len() >= HEADER_BYTES - 1 && read_body(&command.slice(HEADER_BYTES - 1..)).is_ok()
     }
 
     fn takes_space(&self, command: &Bytes) -> bool {
         command.len() >= HEADER_BYTES - 1
-            && Command::decode(&command.slice(HEADER_BYTES - 1..)).is_ok_and(|command| takes_space(&command))
+            && read_body(&command.slice(HEADER_BYTES - 1..)).is_ok_and(|(_, command)| takes_space(&command))
     }
 
     fn is_low_on_space(&self) -> bool {
@@ -506,19 +577,27 @@ impl StateMachine for StoreMachine {
     }
 
     fn call(&mut self, now: Duration, body: &Bytes) -> Bytes {
-        let answer = match Call::decode(body) {
-            Some(Call::KeepAlive(id)) => {
-                Counters::add(&self.link.counters.leases_renewed, 1);
-                self.clock.renew(now, id)
+        if !self.clock.runs() && self.kv.applied().1 == self.term {
+            self.clock.start();
+        }
+        match Call::decode(body) {
+            Some(Call::Order(number, order)) => self.link.orders().ask(now, number, order).encode(),
+            Some(Call::KeepAlive(ids)) => {
+                Counters::add(&self.link.counters.leases_renewed, ids.len() as u64);
+                let renew = |id: &i64| self.ask_clock(*id, |clock| clock.renew(now, *id));
+                let answers: Option<Vec<LeaseAnswer>> = ids.iter().map(renew).collect();
+                answers.map(|answers| LeaseAnswer::encode_all(&answers)).unwrap_or_default()
             }
-            Some(Call::TimeToLive(id)) => self.clock.time_to_live(now, id),
+            Some(Call::TimeToLive(id)) => {
+                let answer = self.ask_clock(id, |clock| clock.time_to_live(now, id));
+                answer.map(LeaseAnswer::encode).unwrap_or_default()
+            }
             Some(Call::Report(report)) => {
                 self.states.reported(report);
-                LeaseAnswer { ttl: 0, granted_ttl: 0 }
+                LeaseAnswer::NONE.encode()
             }
-            None => LeaseAnswer { ttl: -1, granted_ttl: 0 },
-        };
-        answer.encode()
+            None => LeaseAnswer { ttl: -1, granted_ttl: 0 }.encode(),
+        }
     }
 
     fn answered(&mut self, id: u64, body: Option<Bytes>) {
@@ -527,33 +606,41 @@ impl StateMachine for StoreMachine {
 
     fn membership_answered(&mut self, id: u64, outcome: ChangeOutcome) {
         tracing::info!(id, ?outcome, "a change of membership ended");
+        self.link.answer_change(id, outcome);
     }
 
     fn excluded(&mut self, exclusion: Exclusion) {
         let (member, dir) = (self.options.member_id, self.options.data_dir.clone());
-        self.link.fail(match exclusion {
-            Exclusion::Removed { .. } => StopReason::Removed { member, dir },
-            Exclusion::Stranger { .. } => StopReason::Bootstrapped { member, dir },
-        });
+        match exclusion {
+            Exclusion::Removed { .. } => self.link.remove(StopReason::Removed { member, dir }),
+            Exclusion::Stranger { .. } => self.link.fail(StopReason::Bootstrapped { member, dir }),
+        }
     }
 
     fn tick(&mut self, now: Duration, leading: bool) -> Vec<Bytes> {
         self.now = now;
         self.serve_saves();
-        if now.saturating_sub(self.swept) < SWEEP {
-            return Vec::new();
+        self.go_on_sweeping(now);
+        let looks = now.saturating_sub(self.looked) >= LOOKS_EVERY;
+        if looks {
+            self.looked = now;
+            self.link.expire(now, self.options.request_timeout);
         }
-        self.swept = now;
-        self.link.expire(now, self.options.request_timeout);
+        if self.leading && self.unreadable.is_none() {
+            self.unreadable = self.run_clock().err();
+        }
         if !leading && !planted(44) {
             return Vec::new();
         }
-        let over = self.clock.expired(now);
-        Counters::add(&self.link.counters.leases_expired, over.len() as u64);
         let own = self.options.member_id;
-        let revokes = over.into_iter().map(|id| Command::LeaseRevoke { id });
-        let alarms = self.states.compare(now, own, &self.kv, &self.link);
-        revokes.chain(alarms).map(|command| payload(own, self.link.token(), &command.encode())).collect()
+        let mut commands = self.lease_commands(now);
+        if looks {
+            let alarms = self.states.compare(now, own, &self.kv, &self.link).into_iter();
+            let others = alarms.chain(self.old_tokens(now, leading));
+            commands.extend(others.map(|command| (self.link.token(), command)));
+        }
+        let own_payload = |(token, command): (u64, Command)| payload(own, token, &Proposer::Member, &command.encode());
+        commands.into_iter().map(own_payload).collect()
     }
 
     fn observe(&mut self, progress: Progress) {
@@ -570,5 +657,6 @@ impl SnapshotSource for Rows {
     }
 }
 
+mod duties;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,5 @@
 //! Everything to start a member with.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,14 @@ use kontiki_engine::Settings as EngineSettings;
 use kontiki_kv::Options as KvOptions;
 use kontiki_log::Options as LogOptions;
 use kontiki_raft::{Configuration, Incarnation};
+use kontiki_tls::Connector;
+use kontiki_transport::Listener;
+
+use crate::compactor::AutoCompaction;
+
+use crate::auth::AuthOptions;
+
+use crate::membership::MembershipOptions;
 
 /// Options of a member, after etcd's flags.
 #[derive(Debug)]
@@ -34,7 +41,9 @@ pub struct Options {
     /// `--advertise-client-urls`.
     pub advertise_client_urls: Vec<String>,
     /// Bound sockets for `--listen-peer-urls`.
-    pub peer_listeners: Vec<TcpListener>,
+    pub peer_listeners: Vec<Listener>,
+    /// Dials peers whose URLs are `https`.
+    pub peer_connector: Option<Arc<Connector>>,
     /// `--heartbeat-interval`.
     pub heartbeat_interval: Duration,
     /// `--election-timeout`.
@@ -49,8 +58,31 @@ pub struct Options {
     pub progress_notify_interval: Duration,
     /// `--max-request-bytes`.
     pub request_bytes_max: usize,
+    /// What a member does of its own accord.
+    pub upkeep: Upkeep,
+    /// How callers are recognized.
+    pub auth: AuthOptions,
+    /// Changes of the membership.
+    pub membership: MembershipOptions,
     /// What no flag sets.
     pub tuning: Tuning,
+}
+
+/// What a member does of its own accord to keep the store in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upkeep {
+    /// `--auto-compaction-mode` and `--auto-compaction-retention`; none for no compaction but by clients.
+    pub auto_compaction: Option<AutoCompaction>,
+    /// Whether a member lowers its own alarm NOSPACE once it is well below its quota again. etcd never does.
+    pub clears_no_space: bool,
+    /// The smallest error in a lease's time across a change of leader that is worth an entry in the log.
+    pub lease_error: Duration,
+}
+
+impl Default for Upkeep {
+    fn default() -> Upkeep {
+        Upkeep { auto_compaction: None, clears_no_space: false, lease_error: Duration::from_secs(60) }
+    }
 }
 
 /// Settings of the parts beneath. The flags' times and the place of the disk's chance are put in at the start.

@@ -8,21 +8,25 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kontiki_engine::{Engine, EngineError, Event, GroupStart, Inbox, Runtime, Settings, Timings};
-use kontiki_kv::{Kv, Options as KvOptions};
+use kontiki_kv::{Kv, Options as KvOptions, Proposer};
 use kontiki_log::{Finding, Log};
 use kontiki_raft::{Configuration, NodeId, Settings as RaftSettings};
 use kontiki_transport::{Identity as PeerIdentity, Options as TransportOptions, Received, Transport};
-use kontiki_world::{DirectoryLock, Disk, Entropy};
+use kontiki_world::{DirectoryLock, Disk, Entropy, RealDisk};
 
+use crate::auth;
 use crate::claim::{self, Mark, Places};
 use crate::error::{StartError, StopReason};
 use crate::identity::Identity;
+use crate::leases::renewals;
 use crate::link::Link;
 use crate::machine::{Discard, GROUP, MachineOptions, StoreMachine};
+use crate::membership::{self, Directory, Joined};
 use crate::options::{Options, QUOTA_BYTES_DEFAULT};
 use crate::state_file::StateDir;
 use crate::store::{Parts, Running, Store, Waits};
 use crate::surroundings::{Peers, Surroundings};
+use crate::upkeep;
 use crate::watch::Hub;
 
 /// How long to wait for a lock that this very process holds.
@@ -41,10 +45,11 @@ impl Store {
     /// Where flags, data directory or operating system do not allow it; the text says what, where, and what to do.
     pub async fn start(options: Options) -> Result<Store, StartError> {
         let surroundings = Surroundings::real();
+        let joined = if needs_to_join(&options)? { Some(membership::join(&options).await?) } else { None };
         // Opening reads files and may replay a log: not on a thread that serves sockets.
         let opened = tokio::task::spawn_blocking(move || {
             Places::of(&options).make_private(&options.data_dir)?;
-            open(options, surroundings)
+            open_as(options, joined, surroundings)
         });
         let opened = opened.await;
         let opened =
@@ -57,6 +62,7 @@ impl Store {
 #[derive(Debug)]
 pub struct Opened {
     options: Options,
+    auth: auth::Settings,
     identity: Identity,
     boot: u64,
     lock: Arc<DirectoryLock>,
@@ -98,12 +104,24 @@ impl MemberParts {
     }
 }
 
+/// Whether this is the first start of a member of a cluster that runs already.
+fn needs_to_join(options: &Options) -> Result<bool, StartError> {
+    let identity = Places::of(options).identity;
+    let io = |source| StartError::Io { action: "look for", path: identity.clone(), source };
+    Ok(!options.new_cluster && !options.force_new_cluster && !RealDisk.exists(&identity).map_err(io)?)
+}
+
 /// Opens a member's files, and changes nothing but them.
 ///
 /// # Errors
 /// As [`Store::start`].
 pub fn open(options: Options, surroundings: Surroundings) -> Result<Opened, StartError> {
+    open_as(options, None, surroundings)
+}
+
+fn open_as(options: Options, joined: Option<Joined>, surroundings: Surroundings) -> Result<Opened, StartError> {
     let Surroundings { disk, clock, entropy, aside } = &surroundings;
+    let auth = auth::Settings::new(&options.auth, &surroundings)?;
     let places = Places::of(&options);
     let io = |action, path: &Path| {
         let path = path.to_owned();
@@ -113,11 +131,11 @@ pub fn open(options: Options, surroundings: Surroundings) -> Result<Opened, Star
         if options.force_new_cluster {
             return Err(nothing_to_force(&options));
         }
-        claim::first(disk, &options, &**entropy)?; // before anything is made
+        claim::first(disk, &options, joined.as_ref(), &**entropy)?; // before anything is made
     }
     disk.create_dir_all(&places.member).map_err(io("make", &places.member))?;
     let lock = Arc::new(lock(&**disk, &options.data_dir, &places.member)?);
-    let identity = claim::identify(disk, &options, &places, &lock, &**entropy)?;
+    let mut identity = claim::identify(disk, &options, &places, &lock, joined.as_ref(), &**entropy)?;
     disk.create_dir_all(&places.log).map_err(io("make", &places.log))?;
     let log_options = options.tuning.log;
     let (log, mut recovered) = Log::open(disk.clone(), &places.log, claim::log_identity(&identity), log_options)?;
@@ -133,6 +151,7 @@ pub fn open(options: Options, surroundings: Surroundings) -> Result<Opened, Star
         }
         warn_of_force(&identity);
     }
+    identity.heard = membership::heard(&log);
     let mark = claim::check_log(disk, &places, recovered.is_empty(), &lock)?;
     let state = StateDir::open(disk.clone(), &places.state, lock.clone()).map_err(io("open", &places.state))?;
     let waits = Waits(state.clone());
@@ -148,7 +167,7 @@ pub fn open(options: Options, surroundings: Surroundings) -> Result<Opened, Star
         force_new_cluster: options.force_new_cluster,
     };
     engine.add_group(start, recovered.remove(&GROUP), machine)?;
-    Ok(Opened { options, identity, boot, lock, mark, engine, link, surroundings, waits })
+    Ok(Opened { options, auth, identity, boot, lock, mark, engine, link, surroundings, waits })
 }
 
 /// Takes the lock of a member's directory.
@@ -195,7 +214,8 @@ fn open_state(
     let kv = kv.map_err(|source| StartError::Kv { path: state.current(), source })?;
     let boot = entropy.draw();
     let founders = founders(options, identity);
-    let link = Arc::new(Link::new(kv.reader(), entropy.draw(), Hub::new(kv.revision()), founders));
+    let link = Link::new(kv.reader(), entropy.draw(), Hub::new(kv.revision()), founders);
+    let link = Arc::new(link.with_token_ttl(options.auth.token_ttl));
     let machine_options = MachineOptions {
         member_id: identity.member_id,
         data_dir: options.data_dir.clone(),
@@ -205,6 +225,7 @@ fn open_state(
         request_timeout: request_timeout(options),
         discard,
         entropy: entropy.clone(),
+        lease_error: options.upkeep.lease_error,
     };
     let machine = StoreMachine::new(machine_options, kv, link.clone(), lost).map_err(EngineError::from)?;
     Ok((machine, link, boot))
@@ -238,9 +259,9 @@ fn settings(options: &Options) -> Settings {
     }
 }
 
-/// `host:port` of a peer URL; the flags' parser has checked its form.
-fn address(url: &str) -> String {
-    url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/').to_owned()
+/// A peer URL as the transport takes it, which reads `https` from it; the flags' parser has checked its form.
+pub(crate) fn address(url: &str) -> String {
+    url.trim_start_matches("http://").trim_end_matches('/').to_owned()
 }
 
 /// There is nothing to go on with.
@@ -280,10 +301,10 @@ impl Opened {
     /// Puts the store's parts together, with the connections to the others.
     #[must_use]
     pub fn assemble(self, peers: Arc<dyn Peers>, inbox: Arc<Inbox<StoreMachine>>) -> MemberParts {
-        let Opened { options, identity, lock, mark, engine, link, surroundings, waits, .. } = self;
+        let Opened { options, auth, identity, lock, mark, engine, link, surroundings, waits, .. } = self;
         let timings = Arc::new(Timings::default());
         let hub = link.clone();
-        let store = Store(Arc::new(Parts {
+        let parts = Parts {
             data_dir: options.data_dir.clone(),
             link,
             inbox: inbox.clone(),
@@ -294,14 +315,24 @@ impl Opened {
             request_bytes_max: options.request_bytes_max,
             quota: if options.quota_bytes == 0 { QUOTA_BYTES_DEFAULT } else { options.quota_bytes },
             progress_interval: options.progress_notify_interval,
+            membership: options.membership,
+            logged: engine.membership(GROUP).cloned(),
             running: Mutex::new(None),
+            auth,
             identity,
             surroundings,
-        }));
+        };
+        let store = Store(Arc::new(parts), Proposer::Member);
         let mut tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = vec![
             Box::pin(async move { hub.hub.run().await }),
             Box::pin(store.clone().publish(options.advertise_client_urls)),
+            Box::pin(renewals::carry(&store)),
+            Box::pin(renewals::carry(&store)),
+            Box::pin(membership::follow(store.clone())),
+            Box::pin(membership::govern(store.clone())),
+            Box::pin(membership::leave(store.clone())),
         ];
+        tasks.extend(upkeep::tasks(&store, options.upkeep));
         if let Some(mark) = mark {
             tasks.push(Box::pin(mark.make_in_time(store.clone())));
         }
@@ -314,6 +345,10 @@ impl Opened {
         let (stopped, clock, data_dir) =
             (self.link.clone(), self.surroundings.clock.clone(), self.options.data_dir.clone());
         let MemberParts { engine, inbox, store, tasks, timings, waits, lock } = self.assemble(transport.clone(), inbox);
+        let told = Arc::downgrade(&store.0); // which holds the transport
+        let tell =
+            move || told.upgrade().map(|parts| Store(parts, Proposer::Member).tell_members()).unwrap_or_default();
+        transport.answer_with(Arc::new(tell));
         let runtime = Runtime::start(engine, inbox, transport, clock, timings, move |error| {
             stopped.stop();
             stopped.fail(StopReason::Engine(error.to_string()));
@@ -332,30 +367,41 @@ impl Opened {
             boot: self.boot,
         };
         let membership = self.engine.membership(GROUP).expect("the group was added");
-        let is_member = |id| membership.is_member(NodeId(id));
-        let others = self.identity.members.iter().filter(|member| member.id != self.identity.member_id);
-        let peers = others.filter(|member| is_member(member.id));
-        let peers = peers
-            .map(|member| (NodeId(member.id), member.peer_urls.iter().map(|url| address(url)).collect()))
-            .collect();
-        let fresh = self.engine.node(GROUP).is_some_and(|node| node.term().0 == 0);
+        let directory = Directory::read(&self.link.reader(), membership, &self.identity)
+            .map_err(|source| StartError::Kv { path: self.options.data_dir.clone(), source })?;
+        let mut peers = directory.others(own.member_id.0);
+        if directory.members.is_empty() {
+            peers.extend(self.identity.members.iter().map(|member| (member.id, member.peer_urls.clone())));
+        }
+        let addresses = |urls: &[String], id| membership::addresses(urls, &self.identity, id);
+        let peers = peers.iter().map(|(id, urls)| (NodeId(*id), addresses(urls, *id))).collect();
+        let own_addresses = addresses(&self.options.advertise_peer_urls, own.member_id.0);
+        let fresh = self.engine.node(GROUP).is_some_and(|node| node.term().0 == 0) && !self.identity.joined;
         let link = self.link.clone();
+        let removed = StopReason::Removed { member: self.identity.member_id, dir: self.options.data_dir.clone() };
         let deliver = Arc::new(move |received: Vec<Received>| {
             for news in &received {
-                if let Received::Refused { address, reason } = news
-                    && fresh
-                    && link.leadership.borrow().term == 0
-                {
-                    // A new cluster before its first leader: the members were not started with the same flags. As in etcd, that ends the
-                    // process; a running cluster only says so.
-                    link.fail(StopReason::Disagreement { address: address.to_string(), reason: reason.clone() });
+                match news {
+                    Received::Refused { removed: true, .. } => link.remove(removed.clone()),
+                    // A new cluster before its first leader: the members were not started with the same flags. As in etcd, that
+                    // ends the process; a running cluster only says so.
+                    Received::Refused { address, reason, .. } if fresh && link.leadership.borrow().term == 0 => {
+                        link.fail(StopReason::Disagreement { address: address.to_string(), reason: reason.clone() });
+                    }
+                    _ => {}
                 }
             }
             inbox.post(Event::Received(received));
         });
         let listeners = std::mem::take(&mut self.options.peer_listeners);
-        Transport::start(own, listeners, peers, deliver, TransportOptions::default()).map(Arc::new).map_err(|source| {
-            StartError::Io { action: "listen for peers of", path: self.options.data_dir.clone(), source }
-        })
+        let connector = self.options.peer_connector.take();
+        let started = Transport::start(own, listeners, peers, connector, deliver, TransportOptions::default());
+        let transport = started.map_err(|source| StartError::Io {
+            action: "listen for peers of",
+            path: self.options.data_dir.clone(),
+            source,
+        })?;
+        transport.set_own_addresses(own_addresses);
+        Ok(Arc::new(transport))
     }
 }

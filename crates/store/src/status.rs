@@ -102,8 +102,12 @@ pub struct PeerStatistics {
     pub received_bytes: u64,
     /// Frames that could not be sent.
     pub sent_failures: u64,
+    /// How often an established connection to it was lost.
+    pub disconnects: u64,
     /// Last round-trip time in seconds, where one was measured.
     pub rtt_seconds: Option<f64>,
+    /// All round-trip times in seconds.
+    pub rtt: HistogramSnapshot,
 }
 
 /// Numbers for metrics. Counters since start.

@@ -8,20 +8,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_engine::{Event, Inbox, Runtime, Timings};
-use kontiki_kv::{Alarm, Command, KvError, Member, OperationError, Reader, Reply};
-use kontiki_raft::NodeId;
+use kontiki_kv::{Alarm, Command, KvError, Member, OperationError, Proposer, Reader, Reply};
+use kontiki_raft::{Configuration, NodeId};
 use kontiki_world::{DirectoryLock, before};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::auth::Settings;
 use crate::calls::{Call, LeaseAnswer};
 use crate::error::{StopReason, StoreError};
 use crate::identity::Identity;
 use crate::link::{Applied, Link, Waiter};
 use crate::machine::{GROUP, StoreMachine, payload};
+use crate::membership::{Directory, MembershipOptions};
 use crate::space::takes_space;
 use crate::state_file::StateDir;
-use crate::status::{Leadership, PeerStatistics, Statistics, Status};
+use crate::status::{HistogramSnapshot, Leadership, PeerStatistics, Statistics, Status};
 use crate::surroundings::{Peers, Surroundings};
 use crate::watch::{Failed, WatchStream};
 
@@ -35,6 +37,10 @@ const PENDING_BYTES_MAX: u64 = 256 << 20;
 const HAND_OVER_POLL: Duration = Duration::from_millis(20);
 /// How often a question is put again while no leader answers.
 const CALL_AGAIN: Duration = Duration::from_millis(100);
+/// How often a renewal is asked for again while the lease is on its way into or out of the log.
+const RENEW_AGAIN: Duration = Duration::from_millis(20);
+/// How often it is looked whether what was compacted is gone.
+const SWEPT_POLL: Duration = Duration::from_millis(10);
 
 /// What a store is made of; the handle shares it.
 #[derive(Debug)]
@@ -50,7 +56,11 @@ pub(crate) struct Parts {
     pub request_timeout: Duration,
     pub request_bytes_max: usize,
     pub quota: i64,
+    pub auth: Settings,
     pub progress_interval: Duration,
+    pub membership: MembershipOptions,
+    /// The newest configuration that the log held at the start.
+    pub logged: Option<Arc<Configuration>>,
     pub running: Mutex<Option<Running>>,
 }
 
@@ -92,9 +102,9 @@ impl Drop for Waits {
     }
 }
 
-/// A member's store. Cheap to clone; all clones are the same store.
+/// A member's store. Cheap to clone; all clones are the same store, and propose in the same name.
 #[derive(Clone, Debug)]
-pub struct Store(pub(crate) Arc<Parts>);
+pub struct Store(pub(crate) Arc<Parts>, pub(crate) Proposer);
 
 /// How long a lease has left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,7 +118,7 @@ pub struct LeaseTimeToLive {
 }
 
 impl Store {
-    /// Replicates a command and waits until this member has applied it.
+    /// Replicates a command, in this handle's name, and waits until this member has applied it.
     ///
     /// # Errors
     /// Where the command is refused by the store's rules, too large, or not committed in time; in the last case it may
@@ -130,14 +140,14 @@ impl Store {
         let token = parts.link.token();
         let (sender, answer) = oneshot::channel();
         parts.link.expect_proposal(token, self.waiter(sender));
-        let payload = payload(parts.identity.member_id, token, &encoded);
+        let payload = payload(parts.identity.member_id, token, &self.1, &encoded);
         if !parts.inbox.post(Event::Propose { group: GROUP, payload }) {
             return Err(StoreError::Stopped);
         }
         answer.await.unwrap_or(Err(StoreError::Stopped))
     }
 
-    fn waiter<T>(&self, sender: oneshot::Sender<T>) -> Waiter<T> {
+    pub(crate) fn waiter<T>(&self, sender: oneshot::Sender<T>) -> Waiter<T> {
         Waiter { sender, since: self.0.now(), term: self.0.link.counters.term.load(Relaxed) }
     }
 
@@ -156,7 +166,8 @@ impl Store {
         let member = parts.identity.member_id;
         if !reader.alarms()?.contains(&(member, Alarm::NoSpace)) {
             tracing::warn!(quota = parts.quota, "the database has reached its quota; raising the alarm NOSPACE");
-            Box::pin(self.propose(Command::Alarm { raise: true, member, alarm: Alarm::NoSpace })).await?;
+            let own = self.acting_for(Proposer::Member);
+            Box::pin(own.propose(Command::Alarm { raise: true, member, alarm: Alarm::NoSpace })).await?;
         }
         Err(StoreError::Operation(OperationError::NoSpace))
     }
@@ -238,7 +249,40 @@ impl Store {
     /// # Errors
     /// Where no leader answers in time.
     pub async fn lease_keep_alive(&self, id: i64) -> Result<i64, StoreError> {
-        Ok(self.ask_leader(Call::KeepAlive(id)).await?.ttl)
+        let begin = self.0.now();
+        loop {
+            let answer = self.0.link.renewals.add(id).await.unwrap_or(Err(StoreError::Stopped))?;
+            match answer {
+                LeaseAnswer { ttl: LeaseAnswer::AGAIN, .. } => {}
+                // Its time is over, and it is still there: nobody is told that it is gone before it is.
+                LeaseAnswer { ttl: 0, granted_ttl } if granted_ttl > 0 => {}
+                answer => return Ok(answer.ttl),
+            }
+            if self.0.now().saturating_sub(begin) > self.0.request_timeout {
+                return Err(StoreError::Timeout);
+            }
+            self.0.sleep(RENEW_AGAIN).await;
+        }
+    }
+
+    /// Makes history below a revision unreadable, on all members. `physical`: waits until it is also gone from this member's
+    /// file, which otherwise happens in the background, with the checkpoints.
+    ///
+    /// # Errors
+    /// Where the revision is compacted already or not there yet, or nothing came of it in time.
+    pub async fn compact(&self, revision: i64, physical: bool) -> Result<Applied, StoreError> {
+        let applied = self.propose(Command::Compact { revision }).await?;
+        if physical {
+            let link = &self.0.link;
+            link.sweep_wanted.fetch_max(revision, Relaxed);
+            while self.reader().swept() < revision {
+                if link.has_stopped() {
+                    return Err(StoreError::Stopped);
+                }
+                self.0.sleep(SWEPT_POLL).await;
+            }
+        }
+        Ok(applied)
     }
 
     /// How long a lease has left, and its keys.
@@ -246,7 +290,7 @@ impl Store {
     /// # Errors
     /// Where no leader answers in time.
     pub async fn lease_time_to_live(&self, id: i64, keys: bool) -> Result<LeaseTimeToLive, StoreError> {
-        let answer = self.ask_leader(Call::TimeToLive(id)).await?;
+        let answer = self.ask_leader(Call::TimeToLive(id), LeaseAnswer::decode).await?;
         let mut found = Vec::new();
         if keys && answer.granted_ttl > 0 {
             self.read_barrier().await?;
@@ -255,7 +299,8 @@ impl Store {
         Ok(LeaseTimeToLive { ttl: answer.ttl, granted_ttl: answer.granted_ttl, keys: found })
     }
 
-    async fn ask_leader(&self, call: Call) -> Result<LeaseAnswer, StoreError> {
+    /// Asks the leader, again and again until one answers what can be read.
+    pub(crate) async fn ask_leader<A>(&self, call: Call, read: impl Fn(&[u8]) -> Option<A>) -> Result<A, StoreError> {
         let parts = &*self.0;
         let begin = parts.now();
         loop {
@@ -267,7 +312,7 @@ impl Store {
             }
             let wait = parts.within(parts.election_timeout, answer).await;
             if let Some(Ok(Some(bytes))) = wait
-                && let Some(answer) = LeaseAnswer::decode(&bytes)
+                && let Some(answer) = read(&bytes)
             {
                 return Ok(answer);
             }
@@ -329,19 +374,11 @@ impl Store {
     /// The cluster's members as its configuration has them, sorted by identity. One that has not started yet has no name.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
-        let known = self.reader().members().unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot read the members' attributes");
-            Vec::new()
+        let directory = self.directory().unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read the members");
+            Directory::default()
         });
-        let configuration = self.0.link.configuration.borrow().clone();
-        let member = |id: NodeId| {
-            let attributes = known.iter().find(|other| other.id == id.0).cloned();
-            let first = self.0.identity.members.iter().find(|member| member.id == id.0);
-            let peer_urls = first.map(|member| member.peer_urls.clone()).unwrap_or_default();
-            let member = attributes.unwrap_or_else(|| Member { id: id.0, peer_urls, ..Member::default() });
-            Member { is_learner: configuration.is_learner(id), ..member }
-        };
-        configuration.members().into_iter().map(member).collect()
+        directory.members
     }
 
     /// Where this member stands.
@@ -382,7 +419,7 @@ impl Store {
             leader: leadership.leader,
             term: leadership.term,
             is_leader: leadership.is_leader,
-            is_learner: parts.link.configuration.borrow().is_learner(NodeId(parts.identity.member_id)),
+            is_learner: self.is_learner(),
             raft_index: parts.link.counters.commit.load(Relaxed),
             applied_index: parts.link.counters.applied.load(Relaxed),
             db_size: i64::try_from(size).unwrap_or(i64::MAX),
@@ -451,12 +488,19 @@ impl Store {
         let own =
             Member { id: identity.member_id, name: identity.name.clone(), peer_urls, client_urls, is_learner: false };
         while self.read_barrier().await != Err(StoreError::Stopped) {
-            if self.reader().members().is_ok_and(|known| known.contains(&own)) {
-                return;
+            if !self.reader().members().is_ok_and(|known| known.iter().any(|member| has_said(member, &own))) {
+                match self.propose(Command::MemberAttributes(own.clone())).await {
+                    Ok(Applied { reply: Reply::MemberAttributes, .. }) => {}
+                    Err(StoreError::Stopped) => return,
+                    other => {
+                        tracing::debug!(?other, "could not publish this member's attributes; trying again");
+                        continue;
+                    }
+                }
             }
-            match self.propose(Command::MemberAttributes(own.clone())).await {
-                Ok(Applied { reply: Reply::MemberAttributes, .. }) | Err(StoreError::Stopped) => return,
-                other => tracing::debug!(?other, "could not publish this member's attributes; trying again"),
+            match self.publish_version().await {
+                Ok(()) | Err(StoreError::Stopped) => return,
+                Err(error) => tracing::debug!(%error, "could not publish the cluster's version; trying again"),
             }
         }
     }
@@ -500,6 +544,11 @@ impl Store {
     }
 }
 
+/// Whether the cluster knows what a member says of itself.
+fn has_said(known: &Member, own: &Member) -> bool {
+    known.id == own.id && known.name == own.name && known.client_urls == own.client_urls
+}
+
 /// A proposal's bytes, counted as long as somebody waits for it.
 struct Waiting<'a> {
     counter: &'a AtomicU64,
@@ -527,6 +576,12 @@ fn peer_statistics((id, peer): (&NodeId, &kontiki_transport::PeerStatistics)) ->
         sent_bytes: peer.bytes_sent,
         received_bytes: peer.bytes_received,
         sent_failures: peer.frames_dropped,
+        disconnects: peer.disconnects,
         rtt_seconds: peer.rtt_us.map(|us| Duration::from_micros(us).as_secs_f64()),
+        rtt: HistogramSnapshot {
+            bounds: (0..peer.rtt_counts.len() - 1).map(|doublings| 1e-4 * f64::from(1 << doublings)).collect(),
+            counts: peer.rtt_counts.to_vec(),
+            sum: Duration::from_micros(peer.rtt_sum_us).as_secs_f64(),
+        },
     }
 }

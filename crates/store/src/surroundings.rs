@@ -1,6 +1,6 @@
 //! What a member stands on: the real world in a process of its own, a simulated one in a test of many.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kontiki_raft::NodeId;
@@ -47,6 +47,10 @@ pub trait Peers: Send + Sync + std::fmt::Debug {
     /// Figures per member.
     fn statistics(&self) -> BTreeMap<NodeId, PeerStatistics>;
 
+    /// Who the others are from now on, with their addresses (`host:port`), and who was a member and never will be again. To
+    /// be said again with every change.
+    fn set_members(&self, others: Vec<(NodeId, Vec<String>)>, removed: BTreeSet<NodeId>);
+
     /// Closes them all.
     fn shutdown(&self);
 }
@@ -54,6 +58,11 @@ pub trait Peers: Send + Sync + std::fmt::Debug {
 impl Peers for Transport {
     fn statistics(&self) -> BTreeMap<NodeId, PeerStatistics> {
         Transport::statistics(self)
+    }
+
+    fn set_members(&self, others: Vec<(NodeId, Vec<String>)>, removed: BTreeSet<NodeId>) {
+        self.set_removed(removed);
+        self.set_peers(others);
     }
 
     fn shutdown(&self) {

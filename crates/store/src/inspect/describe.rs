@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use kontiki_engine::{Payload, decode_payload};
 use kontiki_kv::{
-    Alarm, Command, Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyRange, PutRequest, RequestOp,
-    TxnRequest,
+    Alarm, Command, Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyRange, MemberCommand, Proposer,
+    PutRequest, RequestOp, TxnRequest,
 };
 use kontiki_raft::{Configuration, NodeId};
 
 use super::record::{DumpRecord, DumpValue};
+use crate::auth::read_body;
 use crate::machine::HEADER_BYTES;
 
 /// What an entry's payload says; in words why it cannot be read.
@@ -17,13 +18,17 @@ pub(super) fn payload(payload: &Bytes) -> Result<DumpRecord, String> {
         Payload::Blank => Ok(DumpRecord::new("blank")),
         Payload::Configuration(configuration) => Ok(self::configuration(&configuration)),
         Payload::Command(bytes) => {
-            // In front of the command: the member that waits for its result, and a token.
+            // In front of the command: the member that waits for its result, a token, and in whose name it is.
             let Some(encoded) = (bytes.len() >= HEADER_BYTES - 1).then(|| bytes.slice(HEADER_BYTES - 1..)) else {
                 return Err(format!("a command of {} bytes is too short", bytes.len()));
             };
-            let command = Command::decode(&encoded).map_err(|error| error.to_string())?;
+            let (proposer, command) = read_body(&encoded).map_err(|error| error.to_string())?;
             let member = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
-            Ok(self::command(&command).with("proposed_at", DumpValue::Id(member)))
+            let record = self::command(&command).with("proposed_at", DumpValue::Id(member));
+            Ok(match proposer {
+                Proposer::User(subject) => record.with("user", &*subject.user),
+                Proposer::Member | Proposer::Anonymous => record,
+            })
         }
     }
 }
@@ -56,11 +61,46 @@ fn command(command: &Command) -> DumpRecord {
             let kind = if *raise { "alarm_raise" } else { "alarm_clear" };
             DumpRecord::new(kind).with("alarm", name).with("member", DumpValue::Id(*member))
         }
+        Command::LeaseExpire { applied, id } => {
+            DumpRecord::new("lease_expire").with("lease", *id).with("applied", *applied)
+        }
+        Command::LeaseCheckpoint { applied, leases } => {
+            let lease = |(id, left): &(i64, Option<i64>)| {
+                DumpRecord::new("left").with("lease", *id).with("seconds", left.unwrap_or(-1))
+            };
+            let leases: Vec<DumpRecord> = leases.iter().map(lease).collect();
+            DumpRecord::new("lease_checkpoint").with("applied", *applied).with("leases", leases)
+        }
+        Command::ClusterVersion(level) => {
+            DumpRecord::new("cluster_version").with("version", level.to_string().as_str())
+        }
+        Command::Downgrade(target) => {
+            let target = target.map(|level| level.to_string()).unwrap_or_default();
+            DumpRecord::new("downgrade").with("target", target.as_str())
+        }
         Command::MemberAttributes(member) => DumpRecord::new("member")
             .with("member", DumpValue::Id(member.id))
             .with("name", member.name.as_str())
             .with("peer_urls", member.peer_urls.join(","))
             .with("client_urls", member.client_urls.join(",")),
+        Command::Auth(command) => DumpRecord::new(command.kind()),
+        Command::Membership(command) => membership(command),
+    }
+}
+
+fn membership(command: &MemberCommand) -> DumpRecord {
+    match command {
+        MemberCommand::Add { id, peer_urls, learner, .. } => {
+            let kind = if *learner { "member_add_learner" } else { "member_add" };
+            DumpRecord::new(kind).with("member", DumpValue::Id(*id)).with("peer_urls", peer_urls.join(","))
+        }
+        MemberCommand::Update { id, peer_urls } => {
+            DumpRecord::new("member_update").with("member", DumpValue::Id(*id)).with("peer_urls", peer_urls.join(","))
+        }
+        MemberCommand::Settle { members } => {
+            let ids: Vec<String> = members.iter().map(|(id, _)| format!("{id:x}")).collect();
+            DumpRecord::new("members_settle").with("members", ids.join(","))
+        }
     }
 }
 

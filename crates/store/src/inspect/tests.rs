@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kontiki_kv::{Command, Kv, Options as KvOptions, PutRequest};
+use kontiki_kv::{Command, Kv, Options as KvOptions, Proposer, PutRequest, Subject};
 use kontiki_log::{Entry, Log, Options as LogOptions, Write};
 use kontiki_raft::{GroupId, HardState, Incarnation, Index, LogPosition, Term, Ticket};
 use kontiki_world::{Disk, RealDisk};
@@ -50,7 +50,7 @@ impl Made {
             let entry = |index: u64| Entry {
                 index: Index(index),
                 term: Term(1),
-                payload: payload(identity.member_id, index, &put(index).encode()),
+                payload: payload(identity.member_id, index, &proposer(index), &put(index).encode()),
             };
             log.save(Write {
                 group: GROUP,
@@ -71,6 +71,15 @@ impl Made {
 
     fn severities(&self) -> Vec<Severity> {
         self.check().findings.iter().map(|finding| finding.severity).collect()
+    }
+}
+
+/// Each kind in turn.
+fn proposer(index: u64) -> Proposer {
+    match index % 3 {
+        0 => Proposer::Anonymous,
+        1 => Proposer::Member,
+        _ => Proposer::User(Subject { user: "alice".into(), revision: 3 }),
     }
 }
 

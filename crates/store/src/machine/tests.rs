@@ -35,6 +35,7 @@ fn member(id: u64) -> Member {
         request_timeout: Duration::from_secs(7),
         discard: Box::new(drop),
         entropy: Arc::new(RealEntropy),
+        lease_error: Duration::from_secs(60),
     };
     Member { disk, machine: StoreMachine::new(options, kv, link, false).unwrap(), _dir: dir }
 }
@@ -45,7 +46,7 @@ fn put(key: &str, value: &str) -> Command {
 }
 
 fn entry(index: u64, command: &Command) -> Committed {
-    let command = payload(9, index, &command.encode()).slice(1..);
+    let command = payload(9, index, &Proposer::Anonymous, &command.encode()).slice(1..);
     Committed { index: Index(index), term: Term(1), command: Some(command), configuration: None }
 }
 
@@ -81,8 +82,8 @@ impl Machines {
             self.now += TICK;
             let (leader, others) = self.members.split_first_mut().unwrap();
             for payload in leader.machine.tick(self.now, true) {
-                let Command::Alarm { raise: true, member, alarm: Alarm::Corrupt } =
-                    Command::decode(&payload.slice(HEADER_BYTES..)).unwrap()
+                let (Proposer::Member, Command::Alarm { raise: true, member, alarm: Alarm::Corrupt }) =
+                    read_body(&payload.slice(HEADER_BYTES..)).unwrap()
                 else {
                     panic!("nothing else is due");
                 };
@@ -139,8 +140,9 @@ fn members_that_apply_in_other_steps_and_lag_are_equal() {
 #[test]
 fn what_takes_space_is_known_by_its_command() {
     let Member { mut machine, _dir, .. } = member(1);
-    let takes =
-        |machine: &StoreMachine, command: &Command| machine.takes_space(&payload(1, 1, &command.encode()).slice(1..));
+    let takes = |machine: &StoreMachine, command: &Command| {
+        machine.takes_space(&payload(1, 1, &Proposer::Anonymous, &command.encode()).slice(1..))
+    };
     assert!(takes(&machine, &put("a", "b")));
     assert!(takes(&machine, &Command::LeaseGrant { id: 1, ttl: 5 }));
     assert!(!takes(&machine, &Command::LeaseRevoke { id: 1 }));
@@ -182,7 +184,7 @@ fn a_refusal_reaches_who_waits_in_its_own_words() {
         machine.refused(head, why);
         answer.try_recv().unwrap()
     };
-    let whole = payload(1, 5, &put("a", "b").encode());
+    let whole = payload(1, 5, &Proposer::Anonymous, &put("a", "b").encode());
     assert_eq!(wait(5, NotTaken::NoSpace, whole.slice(..20)), Err(StoreError::Operation(OperationError::NoSpace)));
     assert_eq!(wait(5, NotTaken::TooMuch, whole), Err(StoreError::TooManyRequests));
     machine.refused(Bytes::from_static(b"odd"), NotTaken::TooMuch); // a head that no member of this version sends
@@ -328,6 +330,7 @@ fn watches_miss_nothing_of_a_batch_that_met_damage() {
         request_timeout: Duration::from_secs(7),
         discard: Box::new(drop),
         entropy: Arc::new(RealEntropy),
+        lease_error: Duration::from_secs(60),
     };
     let mut machine = StoreMachine::new(options, kv, link, false).unwrap();
     machine.apply(vec![entry(3_001, &put("key00001", "warm"))]).unwrap();

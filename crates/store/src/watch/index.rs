@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use kontiki_kv::Event;
 use kontiki_raft::planted::planted;
 
 use super::Wish;
-use super::stream::Queue;
+use super::intervals::Intervals;
+use super::queue::Queue;
+use super::span::End;
 
 /// Names a watch: its stream's number and its identity in the stream.
 pub type WatchName = (u64, i64);
@@ -25,35 +26,80 @@ pub struct Synced {
 /// All synced watches.
 #[derive(Debug, Default)]
 pub struct Index {
-    watches: BTreeMap<WatchName, Synced>,
+    watches: BTreeMap<WatchName, Arc<Synced>>,
     /// Those of a single key. Looked up by key only; order never matters.
-    keys: HashMap<Bytes, Vec<WatchName>>,
+    keys: HashMap<Arc<[u8]>, Group>,
     /// Those of a range.
-    ranges: Vec<WatchName>,
+    ranges: Intervals<Group>,
+}
+
+/// The watches of the same key or range. Most have one: it needs no tree of its own.
+#[derive(Debug)]
+enum Group {
+    One(WatchName, Arc<Synced>),
+    Many(BTreeMap<WatchName, Arc<Synced>>),
+}
+
+impl Group {
+    fn add(&mut self, name: WatchName, watch: Arc<Synced>) {
+        match self {
+            Group::One(first, other) => {
+                *self = Group::Many(BTreeMap::from([(*first, Arc::clone(other)), (name, watch)]));
+            }
+            Group::Many(watches) => drop(watches.insert(name, watch)),
+        }
+    }
+
+    /// True where none is left.
+    fn remove(&mut self, name: WatchName) -> bool {
+        match self {
+            Group::One(..) => true,
+            Group::Many(watches) => {
+                watches.remove(&name);
+                watches.is_empty()
+            }
+        }
+    }
+
+    fn each(&self, mut tell: impl FnMut(WatchName, &Synced)) {
+        match self {
+            Group::One(name, watch) => tell(*name, watch),
+            Group::Many(watches) => watches.iter().for_each(|(name, watch)| tell(*name, watch)),
+        }
+    }
 }
 
 impl Index {
     pub fn insert(&mut self, name: WatchName, watch: Synced) {
-        if watch.wish.range.range_end.is_empty() {
-            self.keys.entry(watch.wish.range.key.clone()).or_default().push(name);
-        } else {
-            self.ranges.push(name);
-        }
-        let before = self.watches.insert(name, watch);
+        let watch = Arc::new(watch);
+        let before = self.watches.insert(name, Arc::clone(&watch));
         assert!(before.is_none(), "a watch joins once");
+        let span = watch.wish.span.clone();
+        let group = match span.end {
+            End::Only => self.keys.get_mut(&span.start),
+            End::Before(_) | End::Open => self.ranges.get_mut(&span),
+        };
+        match (group, &span.end) {
+            (Some(group), _) => group.add(name, watch),
+            (None, End::Only) => drop(self.keys.insert(span.start, Group::One(name, watch))),
+            (None, End::Before(_) | End::Open) => self.ranges.insert(span, Group::One(name, watch)),
+        }
     }
 
-    pub fn remove(&mut self, name: WatchName) -> Option<Synced> {
+    pub fn remove(&mut self, name: WatchName) -> Option<Arc<Synced>> {
         let watch = self.watches.remove(&name)?;
-        if watch.wish.range.range_end.is_empty() {
-            if let Some(names) = self.keys.get_mut(&watch.wish.range.key) {
-                names.retain(|other| *other != name);
-                if names.is_empty() {
-                    self.keys.remove(&watch.wish.range.key);
+        let span = &watch.wish.span;
+        match span.end {
+            End::Only => {
+                if self.keys.get_mut(&span.start).is_some_and(|group| group.remove(name)) {
+                    self.keys.remove(&span.start);
                 }
             }
-        } else {
-            self.ranges.retain(|other| *other != name);
+            End::Before(_) | End::Open => {
+                if self.ranges.get_mut(span).is_some_and(|group| group.remove(name)) {
+                    self.ranges.remove(span);
+                }
+            }
         }
         Some(watch)
     }
@@ -67,25 +113,27 @@ impl Index {
     }
 
     pub fn get(&self, name: WatchName) -> Option<&Synced> {
-        self.watches.get(&name)
+        self.watches.get(&name).map(|watch| &**watch)
     }
 
     pub fn of_stream(&self, stream: u64) -> impl Iterator<Item = (i64, &Synced)> {
-        self.watches.range((stream, i64::MIN)..=(stream, i64::MAX)).map(|((_, id), watch)| (*id, watch))
+        self.watches.range((stream, i64::MIN)..=(stream, i64::MAX)).map(|((_, id), watch)| (*id, &**watch))
     }
 
     pub fn names(&self) -> Vec<WatchName> {
         self.watches.keys().copied().collect()
     }
 
-    /// The watches that this event is for.
-    pub fn matching<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = (WatchName, &'a Synced)> {
-        let single = self.keys.get(&event.kv.key).map(Vec::as_slice).unwrap_or_default();
-        single
-            .iter()
-            .chain(&self.ranges)
-            .filter_map(|name| self.watches.get(name).map(|watch| (*name, watch)))
-            .filter(|(_, watch)| event.kv.mod_revision >= watch.from || planted(57))
-            .filter(|(_, watch)| watch.wish.wants(event))
+    /// Shows the watches that an event is for.
+    pub fn matching(&self, event: &Event, mut tell: impl FnMut(WatchName, &Synced)) {
+        let mut wanted = |name, watch: &Synced| {
+            if (event.kv.mod_revision >= watch.from || planted(57)) && watch.wish.wants(event) {
+                tell(name, watch);
+            }
+        };
+        if let Some(group) = self.keys.get(&event.kv.key[..]) {
+            group.each(&mut wanted);
+        }
+        self.ranges.around(&event.kv.key, |group| group.each(&mut wanted));
     }
 }

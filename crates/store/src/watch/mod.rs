@@ -2,26 +2,30 @@
 //!
 //! The state machine publishes each revision's events to the [`Hub`]. A task of the hub matches them against the watches
 //! that are *synced* and puts them into their streams' queues. A watch that starts in the past, or whose stream does not
-//! take its events quickly enough, is *unsynced*: its stream reads what it lacks from storage, page by page, until nothing
-//! is left between it and the present, and joins the synced ones. The hub's one lock orders joining, distribution and
+//! take its events quickly enough, is *unsynced*: its stream takes what it lacks from pages of history, which all that lag
+//! share, until nothing is left between it and the present, and joins the synced ones. The hub's one lock orders joining, distribution and
 //! progress, so that a watch misses nothing, sees nothing twice, and progress never runs ahead of events.
 
+mod event;
+mod history;
 mod hub;
 mod index;
+mod intervals;
+#[cfg(test)]
+mod model;
+mod queue;
+mod span;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use kontiki_kv::{Event, KeyRange};
 
+pub use event::SharedEvent;
 pub use hub::Hub;
+use span::Span;
 pub(crate) use stream::Failed;
 pub use stream::WatchStream;
-
-/// An event, shared by all who watch it.
-pub type SharedEvent = Arc<Event>;
 
 /// Asks for a watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,11 +80,10 @@ pub enum WatchKind {
 /// What a watch wants to see, as matching needs it.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
-    pub range: KeyRange,
+    pub span: Span,
     pub no_put: bool,
     pub no_delete: bool,
     pub prev_kv: bool,
-    pub progress_notify: bool,
 }
 
 impl Wish {
@@ -89,15 +92,6 @@ impl Wish {
             kontiki_kv::EventKind::Put => !self.no_put,
             kontiki_kv::EventKind::Delete => !self.no_delete,
         };
-        kind && contains(&self.range, &event.kv.key)
-    }
-}
-
-/// Whether a key is in a range, by etcd's rules for its end.
-fn contains(range: &KeyRange, key: &[u8]) -> bool {
-    match range.range_end.as_ref() {
-        [] => key == range.key.as_ref(),
-        [0] => key >= range.key.as_ref(),
-        end => key >= range.key.as_ref() && key < end,
+        kind && self.span.contains(&event.kv.key)
     }
 }

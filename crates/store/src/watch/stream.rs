@@ -1,117 +1,23 @@
 //! One client's stream of watches.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use kontiki_kv::{Failure, KvError, OperationError};
 use kontiki_raft::planted::planted;
 use kontiki_world::{Clock, before};
-use tokio::sync::Notify;
 
-use super::{SharedEvent, WatchCreate, WatchKind, WatchResponse, Wish};
+use super::queue::{Item, Queue};
+use super::span::Span;
+use super::{WatchCreate, WatchKind, WatchResponse, Wish};
 use crate::link::Link;
 
-/// Most events that wait in a stream's queue before its watches are served from storage instead.
-const QUEUED_EVENTS_MAX: usize = 8_192;
-/// Most bytes of keys and values that wait, likewise.
-const QUEUED_BYTES_MAX: usize = 8 << 20;
-/// Most events of one watch that are joined into one response when the client lags.
-const JOINED_EVENTS_MAX: usize = 256;
 /// How often it is looked whether a state that could not be read was replaced.
 const AGAIN: Duration = Duration::from_millis(100);
-/// A page of history: revisions, and bytes.
-const PAGE_REVISIONS: usize = 1_000;
-const PAGE_BYTES: usize = 1 << 20;
-
-/// What waits for a stream's client.
-#[derive(Debug, Default)]
-pub struct Queue {
-    waiting: Mutex<Waiting>,
-    wake: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    items: VecDeque<Item>,
-    events: usize,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-enum Item {
-    Response(WatchResponse),
-    /// The watch was too slow, or history was replaced: from this revision on it reads storage.
-    Resume {
-        watch_id: i64,
-        from: i64,
-        wish: Wish,
-    },
-}
-
-fn weight(event: &SharedEvent) -> usize {
-    event.kv.key.len() + event.kv.value.len() + event.prev_kv.as_ref().map_or(0, |kv| kv.value.len()) + 64
-}
-
-impl Queue {
-    fn push(&self, item: Item) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).items.push_back(item);
-        self.wake.notify_one();
-    }
-
-    /// Adds events of one revision. False where too much waits already: nothing was added.
-    pub fn push_events(&self, watch_id: i64, revision: i64, prev_kv: bool, events: Vec<SharedEvent>) -> bool {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.events > QUEUED_EVENTS_MAX || waiting.bytes > QUEUED_BYTES_MAX {
-            return false;
-        }
-        waiting.events += events.len();
-        waiting.bytes += events.iter().map(weight).sum::<usize>();
-        if let Some(Item::Response(last)) = waiting.items.back_mut()
-            && last.watch_id == watch_id
-            && let WatchKind::Events(joined) = &mut last.kind
-            && joined.len() + events.len() <= JOINED_EVENTS_MAX
-        {
-            joined.extend(events);
-            last.revision = revision;
-            return true; // whoever takes the response has been woken for it
-        }
-        let kind = WatchKind::Events(events);
-        waiting.items.push_back(Item::Response(WatchResponse { watch_id, revision, prev_kv, kind }));
-        drop(waiting);
-        self.wake.notify_one();
-        true
-    }
-
-    /// The watch is not synced any more.
-    pub fn push_resume(&self, watch_id: i64, from: i64, wish: Wish) {
-        self.push(Item::Resume { watch_id, from, wish });
-    }
-
-    /// Tells progress of the stream as a whole. One that still waits behind everything else is brought up to date.
-    fn push_progress(&self, revision: i64) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Item::Response(last)) = waiting.items.back_mut()
-            && last.watch_id == -1
-            && last.kind == WatchKind::Progress
-        {
-            last.revision = revision;
-            return;
-        }
-        let kind = WatchKind::Progress;
-        waiting.items.push_back(Item::Response(WatchResponse { watch_id: -1, revision, prev_kv: false, kind }));
-        drop(waiting);
-        self.wake.notify_one();
-    }
-
-    fn take(&self) -> VecDeque<Item> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.events = 0;
-        waiting.bytes = 0;
-        std::mem::take(&mut waiting.items)
-    }
-}
+/// Watches of a stream.
+const WATCHES_MAX: usize = 10_000;
 
 /// A watch that reads storage.
 #[derive(Debug)]
@@ -126,10 +32,10 @@ pub struct WatchStream {
     link: Arc<Link>,
     number: u64,
     queue: Arc<Queue>,
-    /// Taken from the queue, not yet given out.
-    ready: VecDeque<Item>,
     /// Every live watch: whether it wants progress, and whether it was told something since the last time.
     live: BTreeMap<i64, Live>,
+    /// How many of them want progress.
+    notified: usize,
     unsynced: BTreeMap<i64, Unsynced>,
     /// The unsynced watch that was served last: they take turns.
     turn: i64,
@@ -161,8 +67,6 @@ struct Live {
     told: bool,
 }
 
-static STREAMS: AtomicU64 = AtomicU64::new(1);
-
 impl WatchStream {
     pub(crate) fn new(
         link: Arc<Link>,
@@ -171,12 +75,14 @@ impl WatchStream {
         failed: Failed,
     ) -> WatchStream {
         link.counters.watch_streams.fetch_add(1, Relaxed);
+        let (number, queue) = link.hub.new_stream();
+        let progress_interval = progress_interval + spread(progress_interval, number);
         WatchStream {
             link,
-            number: STREAMS.fetch_add(1, Relaxed),
-            queue: Arc::default(),
-            ready: VecDeque::new(),
+            number,
+            queue,
             live: BTreeMap::new(),
+            notified: 0,
             unsynced: BTreeMap::new(),
             turn: i64::MIN,
             next_id: 0,
@@ -202,8 +108,12 @@ impl WatchStream {
             Some("mvcc: watcher range is empty".to_owned())
         } else if request.start_revision < 0 {
             Some(OperationError::Compacted.to_string())
-        } else if request.watch_id == -1 || self.live.contains_key(&request.watch_id) && request.watch_id != 0 {
+        } else if request.watch_id != 0 && self.live.contains_key(&request.watch_id) {
             Some("mvcc: duplicate watch ID provided on the WatchStream".to_owned())
+        } else if self.live.len() >= WATCHES_MAX {
+            Some(format!("kontiki: a stream carries at most {WATCHES_MAX} watches; open another one"))
+        } else if !self.link.hub.add_watch() {
+            Some("kontiki: this member serves as many watches as it can; watch through another one".to_owned())
         } else {
             None
         };
@@ -212,15 +122,14 @@ impl WatchStream {
         }
         let watch_id = self.choose_id(request.watch_id);
         let wish = Wish {
-            range,
+            span: Span::of(&range),
             no_put: request.no_put,
             no_delete: request.no_delete,
             prev_kv: request.prev_kv,
-            progress_notify: request.progress_notify,
         };
-        self.link.hub.add_watch();
         self.link.counters.watchers.fetch_add(1, Relaxed);
-        self.live.insert(watch_id, Live { progress_notify: wish.progress_notify, told: false });
+        self.live.insert(watch_id, Live { progress_notify: request.progress_notify, told: false });
+        self.notified += usize::from(request.progress_notify);
         // `Created` must stand in the queue before the first event can: it is put there before the watch joins. Its revision
         // is that of the moment: a watch from "now" starts behind it.
         let revision = reader.revision();
@@ -240,6 +149,12 @@ impl WatchStream {
         }
         self.next_id += 1;
         self.next_id - 1
+    }
+
+    /// Answers a creation that was not let in.
+    pub fn refuse(&mut self, reason: String) {
+        let revision = self.link.reader().revision();
+        self.tell(-1, revision, WatchKind::Rejected(reason));
     }
 
     fn tell(&mut self, watch_id: i64, revision: i64, kind: WatchKind) {
@@ -263,16 +178,24 @@ impl WatchStream {
 
     fn forget(&mut self, watch_id: i64) {
         self.link.hub.leave((self.number, watch_id));
-        // A resumption that still waits is this watch's, not that of a later one of the same identity.
-        let stays = |item: &Item| !matches!(item, Item::Resume { watch_id: of, .. } if *of == watch_id);
-        self.ready.retain(stays);
-        self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).items.retain(stays);
+        self.queue.forget(watch_id);
         if self.unsynced.remove(&watch_id).is_some() {
-            self.link.counters.slow_watchers.fetch_sub(1, Relaxed);
+            self.caught_up();
         }
-        if self.live.remove(&watch_id).is_some() {
+        if let Some(watch) = self.live.remove(&watch_id) {
+            self.notified -= usize::from(watch.progress_notify);
             self.link.hub.remove_watches(1);
             self.link.counters.watchers.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// One watch less lags. The last of all lets history go.
+    fn caught_up(&mut self) {
+        if self.link.counters.slow_watchers.fetch_sub(1, Relaxed) == 1 {
+            self.link.hub.history.clear();
+        }
+        if self.progress_wanted && self.unsynced.is_empty() {
+            self.request_progress();
         }
     }
 
@@ -297,10 +220,8 @@ impl WatchStream {
     /// What is ready to be told, without waiting.
     pub fn try_next(&mut self) -> Option<WatchResponse> {
         loop {
-            if self.ready.is_empty() {
-                self.ready = self.queue.take();
-            }
-            match self.ready.pop_front()? {
+            match self.queue.pop()? {
+                Item::Nothing => {}
                 Item::Resume { watch_id, from, wish } => {
                     if self.live.contains_key(&watch_id) {
                         self.lag(watch_id, Unsynced { wish, next: from });
@@ -326,17 +247,19 @@ impl WatchStream {
                 return response;
             }
             if !self.unsynced.is_empty() && !self.awaits_mending() {
-                self.read_page();
-                tokio::task::yield_now().await;
-                continue;
+                tokio::task::yield_now().await; // other streams have their turn between pages
+                match self.read_page() {
+                    Some(response) => return response,
+                    None => continue,
+                }
             }
             let again = (!self.unsynced.is_empty()).then(|| self.clock.now() + AGAIN);
-            let progress = self.live.values().any(|live| live.progress_notify).then_some(self.progress_at);
+            let progress = (self.notified > 0).then_some(self.progress_at);
             let Some(until) = again.into_iter().chain(progress).min() else {
-                self.queue.wake.notified().await;
+                self.queue.filled().await;
                 continue;
             };
-            let late = before(&*self.clock, until, self.queue.wake.notified()).await.is_none();
+            let late = before(&*self.clock, until, self.queue.filled()).await.is_none();
             if late && progress.is_some_and(|at| at <= self.clock.now()) {
                 self.notify_progress();
             }
@@ -348,50 +271,44 @@ impl WatchStream {
         self.unreadable == Some(self.link.readers())
     }
 
-    /// Reads a page of history for one of the unsynced watches.
-    fn read_page(&mut self) {
-        let Some(watch_id) = self
-            .unsynced
-            .range(self.turn.saturating_add(1)..)
-            .next()
-            .or(self.unsynced.iter().next())
-            .map(|(id, _)| *id)
-        else {
-            return;
-        };
+    /// Takes a page of history for one of the unsynced watches, or finds that it has caught up.
+    fn read_page(&mut self) -> Option<WatchResponse> {
+        let behind = self.unsynced.range(self.turn.saturating_add(1)..).next();
+        let (&watch_id, _) = behind.or_else(|| self.unsynced.iter().next())?;
         self.turn = watch_id;
         let readers = self.link.readers();
         let reader = self.link.reader();
-        let Some(watch) = self.unsynced.get_mut(&watch_id) else { return };
+        let watch = self.unsynced.get_mut(&watch_id)?;
         if self.link.hub.join((self.number, watch_id), &watch.wish, watch.next, &reader, &self.queue) {
             self.unsynced.remove(&watch_id);
-            self.link.counters.slow_watchers.fetch_sub(1, Relaxed);
-            if self.progress_wanted {
-                self.request_progress();
-            }
-            return;
+            self.caught_up();
+            return None;
         }
-        match reader.events(watch.next, PAGE_REVISIONS, PAGE_BYTES) {
+        let lagging = self.link.counters.slow_watchers.load(Relaxed);
+        match self.link.hub.history.page(&reader, watch.next, lagging) {
             Ok(page) => {
+                let events = page.select(&watch.wish, watch.next);
                 watch.next = page.next_revision;
-                let prev_kv = watch.wish.prev_kv;
-                let events: Vec<SharedEvent> =
-                    page.events.into_iter().filter(|event| watch.wish.wants(event)).map(Arc::new).collect();
-                if !events.is_empty() {
-                    let kind = WatchKind::Events(events);
-                    let revision = page.revision;
-                    self.queue.push(Item::Response(WatchResponse { watch_id, revision, prev_kv, kind }));
+                if events.is_empty() {
+                    return None;
                 }
+                let (revision, prev_kv) = (reader.revision(), watch.wish.prev_kv);
+                if let Some(live) = self.live.get_mut(&watch_id) {
+                    live.told = true;
+                }
+                Some(WatchResponse { watch_id, revision, prev_kv, kind: WatchKind::Events(events) })
             }
             // The member is mended, from its log or another member; the watch goes on where it stands once that is done.
             Err(Failure::Storage(error)) => {
                 self.unreadable = Some(readers);
                 (self.failed.0)(&error);
+                None
             }
             Err(Failure::Operation(_)) => {
                 let compact_revision = reader.compacted().max(1);
                 self.forget(watch_id);
                 self.tell(watch_id, 0, WatchKind::Canceled { compact_revision });
+                None
             }
         }
     }
@@ -419,6 +336,15 @@ impl Drop for WatchStream {
         let counters = &self.link.counters;
         counters.watch_streams.fetch_sub(1, Relaxed);
         counters.watchers.fetch_sub(i64::try_from(self.live.len()).unwrap_or(0), Relaxed);
-        counters.slow_watchers.fetch_sub(i64::try_from(self.unsynced.len()).unwrap_or(0), Relaxed);
+        let lagging = i64::try_from(self.unsynced.len()).unwrap_or(0);
+        if lagging > 0 && counters.slow_watchers.fetch_sub(lagging, Relaxed) == lagging {
+            self.link.hub.history.clear();
+        }
     }
+}
+
+/// Up to a tenth of an interval, another one for each stream: those that were opened together do not all tell at once.
+fn spread(interval: Duration, number: u64) -> Duration {
+    let share = u32::try_from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54).unwrap_or(0); // ten bits
+    interval / 10 * share / 1024
 }

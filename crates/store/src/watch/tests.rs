@@ -78,3 +78,58 @@ async fn a_watch_from_the_future_is_told_nothing_before() {
     (0..6).for_each(|_| world.put());
     assert_eq!(world.until_progress().await, (vec![5, 6, 7], 7));
 }
+
+#[tokio::test]
+async fn a_stream_carries_so_many_watches_and_says_so() {
+    let mut world = World::new();
+    for _ in 0..10_000 {
+        world.watch(0);
+    }
+    world.watch(0);
+    for place in 0..=10_000 {
+        let response = world.stream.try_next().unwrap();
+        match response.kind {
+            WatchKind::Created => assert!(place < 10_000),
+            WatchKind::Rejected(reason) => {
+                assert_eq!((place, response.watch_id), (10_000, -1));
+                assert_eq!(reason, "kontiki: a stream carries at most 10000 watches; open another one");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    world.stream.cancel(7);
+    world.watch(0);
+    let kinds = [world.stream.try_next().unwrap().kind, world.stream.try_next().unwrap().kind];
+    assert_eq!(kinds, [WatchKind::Canceled { compact_revision: 0 }, WatchKind::Created]);
+}
+
+#[tokio::test]
+async fn who_joins_need_not_wait_for_all_that_is_to_be_distributed() {
+    let mut world = World::new();
+    (0..30).for_each(|_| world.watch(0));
+    (0..10).for_each(|_| world.put()); // 300 answers, a few in each turn
+    let link = world.link.clone();
+    let hub = tokio::spawn(async move { link.hub.run().await });
+    tokio::task::yield_now().await; // one turn of the hub
+    world.watch(0);
+    let created = std::iter::from_fn(|| world.stream.try_next()).filter(|told| told.kind == WatchKind::Created);
+    assert_eq!(created.count(), 31);
+    assert!(world.until_progress().await.0.len() < 300, "it joined in the middle");
+    hub.abort();
+}
+
+#[tokio::test]
+async fn events_behind_a_progress_are_not_joined_to_those_before_it() {
+    let mut world = World::new();
+    world.watch(0);
+    world.put();
+    world.stream.request_progress();
+    world.put();
+    world.link.hub.progress(u64::MAX, |_, _| ()); // distributes
+    let told = std::iter::from_fn(|| world.stream.try_next()).filter_map(|response| match response.kind {
+        WatchKind::Events(events) => events.last().map(|event| event.kv.mod_revision),
+        WatchKind::Progress => Some(response.revision),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [2, 2, 3], "what is told never goes back");
+}
