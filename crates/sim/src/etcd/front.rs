@@ -64,7 +64,13 @@ fn check_command(command: &Command) -> Result<(), OperationError> {
         | Command::LeaseGrant { .. }
         | Command::LeaseRevoke { .. }
         | Command::Alarm { .. }
-        | Command::MemberAttributes(_) => Ok(()),
+        | Command::MemberAttributes(_)
+        | Command::LeaseCheckpoint { .. }
+        | Command::LeaseExpire { .. }
+        | Command::ClusterVersion(_)
+        | Command::Downgrade(_)
+        | Command::Auth(_)
+        | Command::Membership(_) => Ok(()),
     }
 }
 

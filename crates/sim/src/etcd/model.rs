@@ -33,6 +33,10 @@ pub struct Model {
     events: Vec<Vec<Event>>,
     /// Granted time to live in seconds.
     leases: BTreeMap<i64, i64>,
+    /// The entries that granted them.
+    granted: BTreeMap<i64, u64>,
+    /// The entry that is applied next, where somebody counts.
+    pub index: u64,
     attached: BTreeSet<(i64, Bytes)>,
     alarms: BTreeSet<(Alarm, u64)>,
 }
@@ -45,6 +49,8 @@ impl Default for Model {
             keys: BTreeMap::new(),
             events: Vec::new(),
             leases: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            index: 0,
             attached: BTreeSet::new(),
             alarms: BTreeSet::new(),
         }

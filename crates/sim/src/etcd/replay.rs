@@ -70,6 +70,7 @@ impl Replay {
             else {
                 continue;
             };
+            model.index = entry.index.0;
             let outcome = model.apply(&command);
             if !outcome.events.is_empty() {
                 revisions.push(entry.at);

@@ -1,6 +1,6 @@
 //! The production store as the simulator's subject: its members' processes, its clients, its final checks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use kontiki_engine::Engine;
 use kontiki_kv::{Alarm, Failure, HashKv};
 use kontiki_raft::{GroupId, NodeId};
 use kontiki_store::{
-    GROUP, Given, InitialMember, MemberParts, Opened, Options, Peers, StartError, StoreMachine, Surroundings, Tuning,
+    GROUP, Given, InitialMember, MemberParts, MembershipOptions, Opened, Options, Peers, StartError, StoreMachine,
+    Surroundings, Tuning, Upkeep,
 };
 use kontiki_transport::PeerStatistics;
 
@@ -27,6 +28,8 @@ use crate::trace::Journal;
 const MEMBERS_MAX: u64 = 16;
 /// etcd's default for requests: 1.5 MiB.
 const REQUEST_BYTES_MAX: usize = 3 << 19;
+/// Leases of more than so long are said to the next leader. etcd's minutes would show nothing.
+const LEASE_ERROR: Duration = Duration::from_secs(2);
 /// Watches that asked for it hear of progress this often. etcd's ten minutes would show too little.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -214,6 +217,7 @@ fn options(birth: &Birth) -> Options {
         advertise_peer_urls: initial_member(birth.member.0).peer_urls,
         advertise_client_urls: vec![format!("sim://client/{}", birth.member)],
         peer_listeners: Vec::new(),
+        peer_connector: None,
         heartbeat_interval: time(settings.raft.heartbeat_interval_ticks),
         election_timeout: time(settings.raft.election_timeout_ticks),
         pre_vote: settings.raft.pre_vote,
@@ -221,6 +225,9 @@ fn options(birth: &Birth) -> Options {
         trailing_entries: settings.trailing_entries,
         progress_notify_interval: PROGRESS_INTERVAL,
         request_bytes_max: REQUEST_BYTES_MAX,
+        upkeep: Upkeep { lease_error: LEASE_ERROR, ..Upkeep::default() },
+        auth: kontiki_store::AuthOptions::default(),
+        membership: MembershipOptions::default(),
         tuning: Tuning {
             log: birth.log,
             engine: settings,
@@ -269,6 +276,8 @@ impl Peers for Nobody {
     fn statistics(&self) -> BTreeMap<NodeId, PeerStatistics> {
         BTreeMap::new()
     }
+
+    fn set_members(&self, _others: Vec<(NodeId, Vec<String>)>, _removed: BTreeSet<NodeId>) {}
 
     fn shutdown(&self) {}
 }

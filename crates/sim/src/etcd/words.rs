@@ -66,6 +66,13 @@ fn command(command: &Command) -> String {
             format!("{} {alarm:?} of {member}", if *raise { "raise" } else { "clear" })
         }
         Command::MemberAttributes(member) => format!("describe {}", member.name),
+        Command::LeaseExpire { id, .. } => format!("expire lease {id:x}"),
+        Command::LeaseCheckpoint { leases, .. } => format!("note the time of {} leases", leases.len()),
+        Command::ClusterVersion(level) => format!("be of version {level}"),
+        Command::Downgrade(Some(level)) => format!("allow a downgrade to {level}"),
+        Command::Downgrade(None) => "allow no downgrade".to_owned(),
+        Command::Auth(command) => command.kind().to_owned(),
+        Command::Membership(command) => format!("{command:?}"),
     }
 }
 

@@ -108,7 +108,8 @@ fn settings(dice: &mut Dice<'_>) -> Settings {
         trailing_bytes: dice.any_size(256, 1 << 20),
         follower_bytes_max: dice.any_size(64 << 10, 8 << 20),
         apply_bytes_max: dice.any_size(256, 1 << 20),
-        snapshot_chunk_bytes: dice.any_size(1 << 10, 64 << 10) as usize,
+        // Not so small that a member far behind needs hundreds of parts: each costs a round trip and a write.
+        snapshot_chunk_bytes: dice.any_size(4 << 10, 64 << 10) as usize,
         snapshot_window: dice.between(1, 8),
         snapshot_bytes_per_second: if dice.percent(50) { 0 } else { dice.any_size(256 << 10, 64 << 20) },
         snapshot_timeout: dice.millis(2_000, 10_000),

@@ -52,14 +52,46 @@ fn by_state(refusal: OperationError) -> bool {
         | OperationError::InvalidSortOption
         | OperationError::LeaseTtlTooLarge
         | OperationError::NoSpace
-        | OperationError::Corrupt => false,
+        | OperationError::Corrupt
+        | OperationError::PeerUrlExists
+        | OperationError::TooManyLearners
+        | OperationError::MemberExists
+        | OperationError::MemberNotFound => false,
+        // Simulated clients leave authentication alone.
+        OperationError::UserEmpty
+        | OperationError::RoleEmpty
+        | OperationError::AuthFailed
+        | OperationError::NoPasswordUser
+        | OperationError::PermissionNotGiven
+        | OperationError::InvalidAuthManagement
+        | OperationError::AuthOldRevision
+        | OperationError::RootUserNotExist
+        | OperationError::RootRoleNotExist
+        | OperationError::UserAlreadyExists
+        | OperationError::UserNotFound
+        | OperationError::RoleAlreadyExists
+        | OperationError::RoleNotFound
+        | OperationError::RoleNotGranted
+        | OperationError::PermissionNotGranted
+        | OperationError::AuthNotEnabled
+        | OperationError::PermissionDenied
+        | OperationError::InvalidAuthToken
+        | OperationError::PasswordTooLong => false,
     }
 }
 
 /// Members end leases, raise alarms and describe themselves of their own accord.
 fn is_made_by_members(command: &Command) -> bool {
     match command {
-        Command::LeaseRevoke { .. } | Command::Alarm { .. } | Command::MemberAttributes(_) => true,
+        Command::LeaseRevoke { .. }
+        | Command::Alarm { .. }
+        | Command::MemberAttributes(_)
+        | Command::LeaseCheckpoint { .. }
+        | Command::LeaseExpire { .. }
+        | Command::ClusterVersion(_)
+        | Command::Downgrade(_)
+        | Command::Auth(_)
+        | Command::Membership(_) => true,
         Command::Put(_)
         | Command::DeleteRange(_)
         | Command::Txn(_)

@@ -52,7 +52,7 @@ impl LeaseLives {
                         lost_renewals: Vec::new(),
                     });
                 }
-                (Command::LeaseRevoke { id }, Ok(_)) => {
+                (Command::LeaseRevoke { id } | Command::LeaseExpire { id, .. }, Ok(_)) => {
                     if let Some(life) = lives.by_id.get(id).and_then(|lives| lives.last()).copied() {
                         lives.all[life].revoked = Some(number);
                         lives.by_end.insert(number, life);

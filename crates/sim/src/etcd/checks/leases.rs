@@ -21,6 +21,8 @@ const PROPERTY: &str = "leases";
 
 /// How late a lease may end by rule.
 const LATE_MAX: Duration = Duration::from_secs(1);
+/// How many of the clients' proposals before a revocation show how long its way was.
+const NEIGHBOURS: usize = 8;
 /// For how many revisions around a question the keys of a lease are looked at.
 const WINDOW_MAX: i64 = 1_000;
 
@@ -120,7 +122,8 @@ impl Checker<'_> {
         let sightings = life.renewals.iter().map(|(asked, _)| *asked).filter(|asked| *asked > granted);
         let mut sightings: Vec<Duration> = sightings.chain([end]).collect();
         sightings.sort_unstable();
-        let permitted = life.ttl_most(self.limits) + self.limits.election_timeout + LATE_MAX;
+        let way = life.revoked.map_or(Duration::ZERO, |step| self.way_through_the_log(step));
+        let permitted = life.ttl_most(self.limits) + self.limits.election_timeout + LATE_MAX + way;
         let mut resets = resets.into_iter().peekable();
         let mut latest = granted;
         for seen in sightings {
@@ -137,6 +140,17 @@ impl Checker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// How long a proposal takes at the time of a step until it is applied: as long as the quickest of the clients' own just
+    /// before. A revocation takes its turn behind them.
+    fn way_through_the_log(&self, step: usize) -> Duration {
+        let Replay { steps, matching, .. } = self.replay;
+        let taken = |before: usize| {
+            let call = matching.call_of[before]?;
+            Some(steps[before].at.saturating_sub(self.history.calls[call].invoked))
+        };
+        (0..step).rev().filter_map(taken).take(NEIGHBOURS).min().unwrap_or_default()
     }
 
     /// How much of a time somebody could have ended the lease.

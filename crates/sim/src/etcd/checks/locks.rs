@@ -40,7 +40,9 @@ pub fn check(history: &History, replay: &Replay, limits: &Limits) -> Result<(), 
                     place.map_or(Ok(()), |(lease, _)| holds(replay, step, key, *lease, created))?;
                 }
             }
-            (Command::LeaseRevoke { id }, Ok(_)) if replay.matching.call_of[number].is_none() => {
+            (Command::LeaseRevoke { id } | Command::LeaseExpire { id, .. }, Ok(_))
+                if replay.matching.call_of[number].is_none() =>
+            {
                 let kept = |key: &&Bytes| {
                     let before = replay.model.key_at(key, step.revision - 1);
                     before.is_some_and(|kv| places.get(*key) == Some(&(*id, kv.create_revision)))

@@ -76,9 +76,16 @@ fn changes(reply: &Reply) -> bool {
         Reply::Put(_) => true,
         Reply::DeleteRange(reply) => reply.deleted > 0,
         Reply::Txn(reply) => txn_changes(reply),
-        Reply::Compact | Reply::LeaseGrant { .. } | Reply::LeaseRevoke | Reply::Alarm(_) | Reply::MemberAttributes => {
-            false
-        }
+        Reply::Compact
+        | Reply::LeaseGrant { .. }
+        | Reply::LeaseRevoke
+        | Reply::Alarm(_)
+        | Reply::MemberAttributes
+        | Reply::LeaseCheckpoint
+        | Reply::ClusterVersion
+        | Reply::Downgrade
+        | Reply::Auth(_)
+        | Reply::Membership => false,
     }
 }
 

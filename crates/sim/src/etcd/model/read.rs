@@ -23,7 +23,34 @@ pub struct Found<'m> {
     kvs: Vec<&'m KeyValue>,
     more: bool,
     count: i64,
-    keys_only: bool,
+    shown: Shown,
+}
+
+/// What of each key an answer shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    All,
+    WithoutValue,
+    WithoutValueAndLease,
+}
+
+impl Shown {
+    fn by(request: &RangeRequest) -> Shown {
+        match (request.keys_only, request.sort_target) {
+            (false, _) => Shown::All,
+            (true, SortTarget::Value) => Shown::WithoutValue,
+            (true, _) => Shown::WithoutValueAndLease,
+        }
+    }
+
+    fn of(self, kv: &KeyValue) -> KeyValue {
+        let kv = kv.clone();
+        match self {
+            Shown::All => kv,
+            Shown::WithoutValue => KeyValue { value: Bytes::new(), ..kv },
+            Shown::WithoutValueAndLease => KeyValue { value: Bytes::new(), lease: 0, ..kv },
+        }
+    }
 }
 
 impl Moment {
@@ -49,10 +76,10 @@ impl Model {
 
     /// Answers a range as of a revision that can be read.
     pub(super) fn find(&self, request: &RangeRequest, revision: i64) -> Found<'_> {
-        let keys_only = request.keys_only;
+        let shown = Shown::by(request);
         if request.count_only {
             let count = length(self.within(&request.range, revision).count());
-            return Found { kvs: Vec::new(), more: false, count, keys_only };
+            return Found { kvs: Vec::new(), more: false, count, shown };
         }
         let mut kvs: Vec<&KeyValue> = self.within(&request.range, revision).collect();
         let count = length(kvs.len());
@@ -76,7 +103,7 @@ impl Model {
         sort(request, &mut kvs);
         let more = kvs.len() > limit;
         kvs.truncate(limit);
-        Found { kvs, more, count, keys_only }
+        Found { kvs, more, count, shown }
     }
 
     /// Answers a transaction that only reads.
@@ -160,7 +187,7 @@ impl Found<'_> {
     #[must_use]
     pub fn is(&self, result: &RangeResult) -> bool {
         let same = |(ours, theirs): (&&KeyValue, &KeyValue)| {
-            if self.keys_only { without_value(ours) == *theirs } else { **ours == *theirs }
+            if self.shown == Shown::All { **ours == *theirs } else { self.shown.of(ours) == *theirs }
         };
         self.more == result.more
             && self.count == result.count
@@ -171,11 +198,7 @@ impl Found<'_> {
     /// As an answer.
     #[must_use]
     pub fn to_result(&self) -> RangeResult {
-        let copy = |kv: &&KeyValue| if self.keys_only { without_value(kv) } else { (*kv).clone() };
+        let copy = |kv: &&KeyValue| self.shown.of(kv);
         RangeResult { kvs: self.kvs.iter().map(copy).collect(), more: self.more, count: self.count }
     }
-}
-
-fn without_value(kv: &KeyValue) -> KeyValue {
-    KeyValue { value: Bytes::new(), ..kv.clone() }
 }

@@ -48,7 +48,15 @@ impl Model {
     }
 
     fn refusal_by_alarm(&self, command: &Command) -> Option<OperationError> {
-        if matches!(command, Command::Alarm { .. } | Command::MemberAttributes(_)) {
+        if matches!(
+            command,
+            Command::Alarm { .. }
+                | Command::MemberAttributes(_)
+                | Command::LeaseCheckpoint { .. }
+                | Command::ClusterVersion(_)
+                | Command::Downgrade(_)
+                | Command::Membership(_)
+        ) {
             return None; // otherwise no alarm could be cleared
         }
         let raised = |wanted: Alarm| self.alarms.iter().any(|(alarm, _)| *alarm == wanted);
@@ -68,8 +76,7 @@ impl Model {
             Command::DeleteRange(delete) => Ok(Reply::DeleteRange(self.delete(delete, work))),
             Command::Txn(txn) => {
                 let path = self.path(txn);
-                self.check_path_puts(&path)?;
-                self.check_path_ranges(&path)?;
+                self.check_path(&path)?;
                 Ok(Reply::Txn(self.walk(&path, work)))
             }
             Command::Compact { revision } if *revision <= self.compacted => Err(OperationError::Compacted),
@@ -81,10 +88,15 @@ impl Model {
             Command::LeaseGrant { id, .. } if self.leases.contains_key(id) => Err(OperationError::LeaseExists),
             Command::LeaseGrant { id, ttl } => {
                 self.leases.insert(*id, *ttl);
+                self.granted.insert(*id, self.index);
                 Ok(Reply::LeaseGrant { id: *id, ttl: *ttl })
             }
-            Command::LeaseRevoke { id } => {
+            Command::LeaseExpire { applied, id } if self.granted.get(id).is_some_and(|at| at > applied) => {
+                Err(OperationError::LeaseNotFound)
+            }
+            Command::LeaseRevoke { id } | Command::LeaseExpire { id, .. } => {
                 self.leases.remove(id).ok_or(OperationError::LeaseNotFound)?;
+                self.granted.remove(id);
                 for key in self.lease_keys(*id) {
                     let range = KeyRange { key, ..KeyRange::default() };
                     self.delete(&DeleteRangeRequest { range, prev_kv: false }, work);
@@ -93,10 +105,15 @@ impl Model {
             }
             Command::Alarm { raise, member, alarm } => {
                 let alarm = (*alarm, *member);
-                let changed = if *raise { self.alarms.insert(alarm) } else { self.alarms.remove(&alarm) };
-                Ok(Reply::Alarm(if changed { vec![(alarm.1, alarm.0)] } else { Vec::new() }))
+                let known = if *raise { !self.alarms.insert(alarm) } else { self.alarms.remove(&alarm) };
+                Ok(Reply::Alarm(if known || *raise { vec![(alarm.1, alarm.0)] } else { Vec::new() }))
             }
             Command::MemberAttributes(_) => Ok(Reply::MemberAttributes),
+            Command::LeaseCheckpoint { .. } => Ok(Reply::LeaseCheckpoint),
+            Command::ClusterVersion(_) => Ok(Reply::ClusterVersion),
+            Command::Downgrade(_) => Ok(Reply::Downgrade),
+            Command::Auth(_) => unreachable!("simulated clients leave authentication alone"),
+            Command::Membership(_) => Ok(Reply::Membership),
         }
     }
 
@@ -171,20 +188,13 @@ impl Model {
         Path { succeeded, steps: operations.iter().map(step).collect() }
     }
 
-    fn check_path_puts(&self, path: &Path<'_>) -> Result<(), OperationError> {
-        path.steps.iter().try_for_each(|step| match step {
-            Step::Operation(RequestOp::Put(put)) => self.check_kept(put).and_then(|()| self.check_lease(put)),
-            Step::Operation(_) => Ok(()),
-            Step::Within(path) => self.check_path_puts(path),
-        })
-    }
-
-    fn check_path_ranges(&self, path: &Path<'_>) -> Result<(), OperationError> {
+    fn check_path(&self, path: &Path<'_>) -> Result<(), OperationError> {
         let moment = Moment { revision: self.revision, compacted: self.compacted };
         path.steps.iter().try_for_each(|step| match step {
+            Step::Operation(RequestOp::Put(put)) => self.check_kept(put).and_then(|()| self.check_lease(put)),
             Step::Operation(RequestOp::Range(range)) => resolve_inside(range.revision, moment).map(|_| ()),
             Step::Operation(_) => Ok(()),
-            Step::Within(path) => self.check_path_ranges(path),
+            Step::Within(path) => self.check_path(path),
         })
     }
 
@@ -225,6 +235,12 @@ fn takes_space(command: &Command) -> bool {
         | Command::Compact { .. }
         | Command::LeaseRevoke { .. }
         | Command::Alarm { .. }
-        | Command::MemberAttributes(_) => false,
+        | Command::MemberAttributes(_)
+        | Command::LeaseCheckpoint { .. }
+        | Command::LeaseExpire { .. }
+        | Command::ClusterVersion(_)
+        | Command::Downgrade(_)
+        | Command::Auth(_)
+        | Command::Membership(_) => false,
     }
 }
