@@ -13,6 +13,9 @@ const USAGE: &str = "usage: cargo xtask <task>
 
 tasks:
   codegen [--check]   write crates/api/src/generated from crates/api/proto; --check only compares
+  compatibility [--check]
+                      write docs/compatibility.md from the code's tables and crates/kontiki/src/compatibility/;
+                      --check only compares
   evidence            check that docs/raft-bugs.md and docs/raft-rules.md point at what exists
   faults [flags]      break the disks under real members and report what was lost (docs/faults.md); needs root
 ";
@@ -26,6 +29,8 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["codegen"] => codegen(false),
         ["codegen", "--check"] => codegen(true),
+        ["compatibility"] => compatibility(false),
+        ["compatibility", "--check"] => compatibility(true),
         ["evidence"] => evidence::check(&workspace()).map(|summary| println!("{summary}")),
         _ => Err(USAGE.to_string()),
     };
@@ -64,6 +69,25 @@ fn codegen(check: bool) -> Result<(), String> {
          cargo xtask codegen{flag}",
         api.join("src/generated").display(),
     ))
+}
+
+/// The page is made where all tables are known: in a test of the program, which compares it, or writes it when told to.
+fn compatibility(check: bool) -> Result<(), String> {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace()).args([
+        "test",
+        "--quiet",
+        "--package",
+        "kontiki",
+        "--bin",
+        "kontiki",
+        "compatibility::",
+    ]);
+    if !check {
+        cargo.env("KONTIKI_WRITE_COMPATIBILITY", "1");
+    }
+    let status = cargo.status().map_err(|error| format!("cargo cannot be run: {error}"))?;
+    if status.success() { Ok(()) } else { Err("docs/compatibility.md is not what the code says".to_string()) }
 }
 
 /// The root of the repository: the folder above this package.

@@ -48,6 +48,9 @@ mod generated {
     }
 }
 
+mod json;
+mod redacted;
+
 /// Package `authpb`: users, roles and permissions as they are stored and returned.
 pub use generated::authpb as auth;
 /// Package `etcdserverpb`: the services KV, Watch, Lease, Cluster, Maintenance and Auth with their messages.

@@ -9,6 +9,7 @@ pub struct UserAddOptions {
 }
 /// A stored user.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct User {
     /// Name.
     #[prost(bytes = "bytes", tag = "1")]

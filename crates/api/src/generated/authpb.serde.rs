@@ -101,7 +101,7 @@ impl<'de> serde::Deserialize<'de> for Permission {
                             if perm_type__.is_some() {
                                 return Err(serde::de::Error::duplicate_field("permType"));
                             }
-                            perm_type__ = Some(map_.next_value::<permission::Type>()? as i32);
+                            perm_type__ = Some(map_.next_value::<crate::json::Number<permission::Type>>()?.0);
                         }
                         GeneratedField::Key => {
                             if key__.is_some() {

@@ -27,6 +27,7 @@ pub struct AuthDisableRequest {}
 pub struct AuthStatusRequest {}
 /// A login.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct AuthenticateRequest {
     /// User.
     #[prost(string, tag = "1")]
@@ -37,6 +38,7 @@ pub struct AuthenticateRequest {
 }
 /// A user to create.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct AuthUserAddRequest {
     /// Name.
     #[prost(string, tag = "1")]
@@ -67,6 +69,7 @@ pub struct AuthUserDeleteRequest {
 }
 /// A new password.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct AuthUserChangePasswordRequest {
     /// User.
     #[prost(string, tag = "1")]
@@ -177,6 +180,7 @@ pub struct AuthStatusResponse {
 }
 /// The login worked.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct AuthenticateResponse {
     /// Who answered, and when in the store's history.
     #[prost(message, optional, tag = "1")]

@@ -96,7 +96,7 @@ impl<'de> serde::Deserialize<'de> for AlarmMember {
                             if alarm__.is_some() {
                                 return Err(serde::de::Error::duplicate_field("alarm"));
                             }
-                            alarm__ = Some(map_.next_value::<AlarmType>()? as i32);
+                            alarm__ = Some(map_.next_value::<crate::json::Number<AlarmType>>()?.0);
                         }
                         GeneratedField::__SkipField__ => {
                             let _ = map_.next_value::<serde::de::IgnoredAny>()?;
@@ -211,7 +211,7 @@ impl<'de> serde::Deserialize<'de> for AlarmRequest {
                             if action__.is_some() {
                                 return Err(serde::de::Error::duplicate_field("action"));
                             }
-                            action__ = Some(map_.next_value::<alarm_request::AlarmAction>()? as i32);
+                            action__ = Some(map_.next_value::<crate::json::Number<alarm_request::AlarmAction>>()?.0);
                         }
                         GeneratedField::MemberId => {
                             if member_id__.is_some() {
@@ -223,7 +223,7 @@ impl<'de> serde::Deserialize<'de> for AlarmRequest {
                             if alarm__.is_some() {
                                 return Err(serde::de::Error::duplicate_field("alarm"));
                             }
-                            alarm__ = Some(map_.next_value::<AlarmType>()? as i32);
+                            alarm__ = Some(map_.next_value::<crate::json::Number<AlarmType>>()?.0);
                         }
                         GeneratedField::__SkipField__ => {
                             let _ = map_.next_value::<serde::de::IgnoredAny>()?;
@@ -4131,13 +4131,13 @@ impl<'de> serde::Deserialize<'de> for Compare {
                             if result__.is_some() {
                                 return Err(serde::de::Error::duplicate_field("result"));
                             }
-                            result__ = Some(map_.next_value::<compare::CompareResult>()? as i32);
+                            result__ = Some(map_.next_value::<crate::json::Number<compare::CompareResult>>()?.0);
                         }
                         GeneratedField::Target => {
                             if target__.is_some() {
                                 return Err(serde::de::Error::duplicate_field("target"));
                             }
-                            target__ = Some(map_.next_value::<compare::CompareTarget>()? as i32);
+                            target__ = Some(map_.next_value::<crate::json::Number<compare::CompareTarget>>()?.0);
                         }
                         GeneratedField::Key => {
                             if key__.is_some() {
@@ -4961,7 +4961,8 @@ impl<'de> serde::Deserialize<'de> for DowngradeRequest {
                             if action__.is_some() {
                                 return Err(serde::de::Error::duplicate_field("action"));
                             }
-                            action__ = Some(map_.next_value::<downgrade_request::DowngradeAction>()? as i32);
+                            action__ =
+                                Some(map_.next_value::<crate::json::Number<downgrade_request::DowngradeAction>>()?.0);
                         }
                         GeneratedField::Version => {
                             if version__.is_some() {
@@ -9089,13 +9090,14 @@ impl<'de> serde::Deserialize<'de> for RangeRequest {
                             if sort_order__.is_some() {
                                 return Err(serde::de::Error::duplicate_field("sortOrder"));
                             }
-                            sort_order__ = Some(map_.next_value::<range_request::SortOrder>()? as i32);
+                            sort_order__ = Some(map_.next_value::<crate::json::Number<range_request::SortOrder>>()?.0);
                         }
                         GeneratedField::SortTarget => {
                             if sort_target__.is_some() {
                                 return Err(serde::de::Error::duplicate_field("sortTarget"));
                             }
-                            sort_target__ = Some(map_.next_value::<range_request::SortTarget>()? as i32);
+                            sort_target__ =
+                                Some(map_.next_value::<crate::json::Number<range_request::SortTarget>>()?.0);
                         }
                         GeneratedField::Serializable => {
                             if serializable__.is_some() {

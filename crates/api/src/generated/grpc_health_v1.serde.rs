@@ -170,7 +170,8 @@ impl<'de> serde::Deserialize<'de> for HealthCheckResponse {
                             if status__.is_some() {
                                 return Err(serde::de::Error::duplicate_field("status"));
                             }
-                            status__ = Some(map_.next_value::<health_check_response::ServingStatus>()? as i32);
+                            status__ =
+                                Some(map_.next_value::<crate::json::Number<health_check_response::ServingStatus>>()?.0);
                         }
                         GeneratedField::__SkipField__ => {
                             let _ = map_.next_value::<serde::de::IgnoredAny>()?;

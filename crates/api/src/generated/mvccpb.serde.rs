@@ -97,7 +97,7 @@ impl<'de> serde::Deserialize<'de> for Event {
                             if r#type__.is_some() {
                                 return Err(serde::de::Error::duplicate_field("type"));
                             }
-                            r#type__ = Some(map_.next_value::<event::EventType>()? as i32);
+                            r#type__ = Some(map_.next_value::<crate::json::Number<event::EventType>>()?.0);
                         }
                         GeneratedField::Kv => {
                             if kv__.is_some() {
