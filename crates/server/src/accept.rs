@@ -1,14 +1,18 @@
 //! Listening: takes connections, finds out what they speak, and ends them all when the server stops.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use kontiki_tls::{Acceptor, HandshakeError};
+use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::arrival::{Arrival, CommonName};
+use crate::doors::{Full, Open, count};
 use crate::front::Front;
+use crate::listener::Listening;
+use crate::socket::{Raw, Socket};
 use crate::{http1, http2};
 
 /// What is served on a listener.
@@ -16,43 +20,52 @@ use crate::{http1, http2};
 pub(crate) enum Side {
     /// Everything.
     Clients,
+    /// gRPC only, because HTTP has listeners of its own.
+    Grpc,
+    /// Everything but gRPC.
+    Http,
     /// Metrics and health only.
     Metrics,
 }
 
-/// What an HTTP/2 client says first.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// A client that says nothing is not waited for.
-const FIRST_BYTES: Duration = Duration::from_secs(60);
+/// A listener and what it is for.
+pub(crate) struct Door {
+    pub(crate) listening: Listening,
+    pub(crate) tls: Option<Arc<Acceptor>>,
+    pub(crate) side: Side,
+    /// Shared by all listeners of a kind.
+    pub(crate) open: Arc<Open>,
+}
+
 /// Pause after the system refused a connection (out of file descriptors, mostly).
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+/// What one hears who speaks HTTP/1 on a port that wants TLS.
+const TLS_WANTED: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
 /// Takes connections until the server stops; then returns what is still open, to be waited for.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    front: Arc<Front>,
-    side: Side,
-    open: Arc<AtomicUsize>,
-    connections_max: usize,
-) -> JoinSet<()> {
+pub(crate) async fn accept(door: Door, front: Arc<Front>) -> JoinSet<()> {
+    let Door { listening, tls, side, open } = door;
     let mut tasks = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listening.accept() => accepted,
             _ = front.stopped() => return tasks,
         };
         while tasks.try_join_next().is_some() {} // forgets those that have ended
         match accepted {
-            Ok((io, client)) => {
-                if open.load(Relaxed) >= connections_max {
-                    tracing::warn!(%client, connections_max, "too many connections: closed a new one at once");
-                    continue;
-                }
-                let guard = Open::count(Arc::clone(&open));
-                let front = Arc::clone(&front);
+            Ok((raw, client)) => {
+                let place = match open.enter(client.map(|client| client.ip()), &front.settings.limits) {
+                    Ok(place) => place,
+                    Err(full) => {
+                        turn_away(&front, client, full);
+                        continue;
+                    }
+                };
+                count(&front.doors.accepted);
+                let (front, tls) = (Arc::clone(&front), tls.clone());
                 tasks.spawn(async move {
-                    serve(io, front, side).await;
-                    drop(guard);
+                    serve(raw, tls, front, side).await;
+                    drop(place);
                 });
             }
             Err(error) => {
@@ -63,53 +76,82 @@ pub(crate) async fn accept(
     }
 }
 
-/// Counts a connection as long as it lives.
-struct Open(Arc<AtomicUsize>);
-
-impl Open {
-    fn count(open: Arc<AtomicUsize>) -> Open {
-        open.fetch_add(1, Relaxed);
-        Open(open)
-    }
+fn turn_away(front: &Front, client: Option<std::net::SocketAddr>, full: Full) {
+    let limits = &front.settings.limits;
+    let (counter, most) = match full {
+        Full::Total => (&front.doors.over_total, limits.connections_max),
+        Full::Address => (&front.doors.over_address, limits.connections_per_address_max),
+    };
+    count(counter);
+    tracing::warn!(?client, most, bound = ?full, "too many connections: closed a new one at once");
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
+/// A connection that can be served.
+struct Entered {
+    socket: Socket,
+    common_name: Option<CommonName>,
+    http2: bool,
+    arrival: Arrival,
 }
 
-async fn serve(io: TcpStream, front: Arc<Front>, side: Side) {
-    // Small answers must not wait for the client's acknowledgement of the last one.
-    if io.set_nodelay(true).is_err() {
-        return;
-    }
-    let spoken = tokio::select! {
-        spoken = tokio::time::timeout(FIRST_BYTES, speaks_http2(&io)) => spoken,
+async fn serve(raw: Raw, tls: Option<Arc<Acceptor>>, front: Arc<Front>, side: Side) {
+    let entered = tokio::select! {
+        entered = enter(raw, tls, &front, side) => entered,
         _ = front.stopped() => return,
     };
-    match spoken {
-        Ok(Ok(true)) if side == Side::Clients => http2::serve(io, front).await,
-        Ok(Ok(false)) => http1::serve(io, front, side).await,
-        Ok(Ok(true) | Err(_)) | Err(_) => {}
+    let Some(Entered { socket, common_name, http2, arrival }) = entered else { return };
+    match (http2, side) {
+        (true, Side::Clients | Side::Grpc | Side::Http) => http2::serve(socket, front, arrival, common_name).await,
+        (false, Side::Clients | Side::Http | Side::Metrics) => http1::serve(socket, front, arrival, common_name).await,
+        (true, Side::Metrics) | (false, Side::Grpc) => {}
     }
 }
 
-/// Looks at the first bytes and leaves them where they are.
-async fn speaks_http2(io: &TcpStream) -> io::Result<bool> {
-    let mut first = [0; PREFACE.len()];
-    loop {
-        let seen = io.peek(&mut first).await?;
-        if seen == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+/// From a fresh connection to its first words, all within a time.
+async fn enter(raw: Raw, tls: Option<Arc<Acceptor>>, front: &Front, side: Side) -> Option<Entered> {
+    let limits = &front.settings.limits;
+    let deadline = Instant::now() + limits.first_words;
+    let (mut socket, common_name, secure) = match tls {
+        None => (Socket::from(raw), None, false),
+        Some(acceptor) => {
+            let (socket, common_name) = handshake(raw, &acceptor, front).await?;
+            (socket, common_name, true)
         }
-        if first[..seen] != PREFACE[..seen] {
-            return Ok(false);
+    };
+    let is_path = socket.is_path();
+    match timeout_at(deadline, socket.speaks_http2()).await {
+        Ok(Ok(http2)) => {
+            Some(Entered { socket, common_name, http2, arrival: Arrival { side, secure: secure || is_path } })
         }
-        if seen == PREFACE.len() {
-            return Ok(true);
+        Ok(Err(_)) => None,
+        Err(_) => {
+            count(&front.doors.silent);
+            None
         }
-        // Part of the preface: rare, so a short sleep instead of a wake-up for bytes that are known already.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn handshake(mut raw: Raw, acceptor: &Acceptor, front: &Front) -> Option<(Socket, Option<CommonName>)> {
+    let limit = front.settings.limits.tls_handshake;
+    if raw.begins_in_plain(limit).await {
+        count(&front.doors.plain_on_tls);
+        tracing::debug!("a client speaks plain HTTP on a port that wants TLS");
+        drop(timeout(limit, raw.write_all(TLS_WANTED)).await);
+        return None;
+    }
+    match acceptor.accept(raw, limit).await {
+        Ok(accepted) => {
+            let common_name = accepted.common_name.map(|name| CommonName(name.into()));
+            Some((Socket::from(accepted.stream), common_name))
+        }
+        Err(error) => {
+            count(match error {
+                HandshakeError::Timeout(_) => &front.doors.tls_late,
+                HandshakeError::NotTls => &front.doors.plain_on_tls,
+                _ => &front.doors.tls_failed,
+            });
+            tracing::info!(%error, "a client is not let in");
+            None
+        }
     }
 }

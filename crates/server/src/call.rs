@@ -11,10 +11,12 @@ use h2::server::SendResponse;
 use http::{HeaderMap, Request, header};
 use tonic::{Code, Status};
 
-use crate::dispatch::{self, Binary};
+use crate::access;
+use crate::dispatch::{self, Answer, Binary};
 use crate::front::{Front, Terms};
 use crate::grpc::{self, AnswerStream, MessageReader, Metadata};
 use crate::methods::{Kind, Method, MethodInfo};
+use crate::services::long_range::LongRange;
 use crate::services::{election, health, lease_keep_alive, range_stream, snapshot, watch};
 use crate::{metrics, web};
 
@@ -27,13 +29,21 @@ pub(crate) async fn serve(front: &Arc<Front>, request: Request<RecvStream>, resp
     };
     let counters = front.metrics.call(info.method);
     counters.start();
-    let admitted = Metadata::read(request.headers()).and_then(|metadata| front.admit(info.kind, &metadata));
+    let admitted = Metadata::read(request.headers()).and_then(|metadata| front.admit(info, &metadata));
     let terms = match admitted {
         Ok(terms) => terms,
         Err(status) => {
             counters.finish(status.code(), None);
             return grpc::refuse(respond, &status);
         }
+    };
+    let called;
+    // A stream may outlive the moment when authentication is switched on.
+    let front = if front.store.auth_enabled() || info.kind != Kind::Unary {
+        called = front.called(access::caller(&request));
+        &called
+    } else {
+        front
     };
     let requests = MessageReader::new(request.into_body(), front.settings.message_bytes_max());
     match info.kind {
@@ -56,7 +66,8 @@ fn route(request: &Request<RecvStream>) -> Route {
     if !is_grpc(request.headers()) {
         return Route::Web;
     }
-    let path = request.uri().path();
+    // With a question mark it is another path; nothing is decoded, and nothing made canonical.
+    let path = request.uri().path_and_query().map_or("", |path| path.as_str());
     Method::at_path(path).map_or_else(|| Route::Unknown(unknown(path)), Route::Call)
 }
 
@@ -68,18 +79,60 @@ async fn unary(
     respond: SendResponse<Bytes>,
 ) {
     let counters = front.metrics.call(method);
-    let began = front.metrics.extensive().then(Instant::now);
+    let began = Instant::now();
     let work = async {
         let message = requests.only().await?;
         counters.received(message.len());
         dispatch::unary::<Binary>(front, method, message).await
     };
-    let result = within(terms.timeout, work).await;
+    let result = match within(terms.timeout, work).await {
+        Ok(Answer::Whole(message)) => Ok(message),
+        Ok(Answer::Long(answer)) => return Box::pin(long(front, method, began, terms, *answer, respond)).await,
+        Err(status) => Err(status),
+    };
     if let Ok(message) = &result {
         counters.sent(1, message.len());
     }
-    counters.finish(result.as_ref().map_or_else(Status::code, |_| Code::Ok), began);
+    let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
+    front.done(method, code, began);
+    counters.finish(code, front.metrics.extensive().then_some(began));
     grpc::answer_unary(respond, result);
+}
+
+/// Sends an answer as it is read, on a task of its own: the connection's other calls go on meanwhile.
+async fn long(
+    front: &Arc<Front>,
+    method: Method,
+    began: Instant,
+    terms: &Terms,
+    answer: LongRange,
+    respond: SendResponse<Bytes>,
+) {
+    let counters = front.metrics.call(method);
+    let timed = front.metrics.extensive().then_some(began);
+    let Ok(mut answers) = AnswerStream::open(respond) else {
+        return counters.finish(Code::Cancelled, timed);
+    };
+    let (asked, timeout) = (Arc::clone(front), terms.timeout);
+    let sending = tokio::spawn(async move {
+        let work = async {
+            match answer.send(&asked, &mut answers).await {
+                Ok(bytes) => Ok(bytes),
+                Err(StreamEnd::Refused(status)) => Err(status),
+                Err(StreamEnd::Gone) => Err(Status::cancelled("context canceled")),
+            }
+        };
+        let result = within(timeout, work).await;
+        answers.finish(result.as_ref().map(|_| ()).map_err(Status::clone));
+        result
+    });
+    let result = sending.await.unwrap_or_else(|_| Err(Status::internal("the answer could not be completed")));
+    if let Ok(bytes) = &result {
+        counters.sent(1, *bytes);
+    }
+    let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
+    front.done(method, code, began);
+    counters.finish(code, timed);
 }
 
 /// A unary call that is given up when its client goes, or the server stops.
@@ -94,7 +147,10 @@ async fn waiting(
     let work = async {
         let message = requests.only().await?;
         counters.received(message.len());
-        dispatch::unary::<Binary>(front, method, message).await
+        match dispatch::unary::<Binary>(front, method, message).await? {
+            Answer::Whole(message) => Ok(message),
+            Answer::Long(_) => unreachable!("{method:?} is no range"),
+        }
     };
     let result = tokio::select! {
         result = within(terms.timeout, work) => result,
@@ -151,6 +207,7 @@ async fn stream(
     requests: &mut MessageReader,
     answers: &mut AnswerStream,
 ) -> Result<(), Status> {
+    access::enter(front, method).await?;
     let outcome = match method {
         Method::Watch => watch::serve(front, counters, requests, answers).await,
         Method::LeaseKeepAlive => lease_keep_alive::serve(front, counters, requests, answers).await,
@@ -188,7 +245,8 @@ impl From<grpc::Gone> for StreamEnd {
     }
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
+/// Whether a request is a gRPC call.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 

@@ -4,9 +4,6 @@ use bytes::Bytes;
 use kontiki_api::rpc::{self, compare, request_op, response_op};
 use kontiki_api::{kv as mvccpb, rpc::ResponseHeader};
 use kontiki_kv as kv;
-use tonic::Status;
-
-use crate::errors;
 
 /// A header that shows only the revision: those of answers within a transaction.
 pub(crate) fn revision_header(revision: i64) -> ResponseHeader {
@@ -65,52 +62,79 @@ pub(crate) fn delete_range_request(request: rpc::DeleteRangeRequest) -> kv::Dele
     kv::DeleteRangeRequest { range: key_range(request.key, request.range_end), prev_kv: request.prev_kv }
 }
 
+/// Reads a transaction, and refuses it for what etcd would refuse it first: level by level the number of operations, the
+/// conditions' keys, then each operation in turn.
+///
 /// # Errors
-/// Where a compare or an operation says nothing that exists.
-pub(crate) fn txn_request(request: rpc::TxnRequest) -> Result<kv::TxnRequest, Status> {
+/// `TooManyOps`, `KeyNotFound` for an operation without content, and what each operation may be refused for.
+pub(crate) fn txn_request(
+    request: rpc::TxnRequest,
+    operations_max: usize,
+) -> Result<kv::TxnRequest, kv::OperationError> {
+    let largest = request.compare.len().max(request.success.len()).max(request.failure.len());
+    let left = operations_max.checked_sub(largest).ok_or(kv::OperationError::TooManyOps)?;
+    if request.compare.iter().any(|compare| compare.key.is_empty()) {
+        return Err(kv::OperationError::EmptyKey);
+    }
+    let branch = |ops: Vec<rpc::RequestOp>| ops.into_iter().map(|op| request_op(op, left)).collect::<Result<_, _>>();
     Ok(kv::TxnRequest {
-        compare: request.compare.into_iter().map(compare).collect::<Result<_, _>>()?,
-        success: request.success.into_iter().map(request_op).collect::<Result<_, _>>()?,
-        failure: request.failure.into_iter().map(request_op).collect::<Result<_, _>>()?,
+        compare: request.compare.into_iter().map(compare).collect(),
+        success: branch(request.success)?,
+        failure: branch(request.failure)?,
     })
 }
 
-fn request_op(op: rpc::RequestOp) -> Result<kv::RequestOp, Status> {
+fn request_op(op: rpc::RequestOp, operations_max: usize) -> Result<kv::RequestOp, kv::OperationError> {
     use request_op::Request;
-    Ok(match op.request.ok_or_else(|| errors::operation(kv::OperationError::KeyNotFound))? {
-        Request::RequestRange(request) => kv::RequestOp::Range(range_request(request).map_err(errors::operation)?),
-        Request::RequestPut(request) => kv::RequestOp::Put(put_request(request)),
-        Request::RequestDeleteRange(request) => kv::RequestOp::DeleteRange(delete_range_request(request)),
-        Request::RequestTxn(request) => kv::RequestOp::Txn(txn_request(request)?),
+    Ok(match op.request.ok_or(kv::OperationError::KeyNotFound)? {
+        Request::RequestRange(request) => kv::RequestOp::Range(range_request(request)?),
+        Request::RequestPut(request) => {
+            let request = put_request(request);
+            kv::check_put(&request)?;
+            kv::RequestOp::Put(request)
+        }
+        Request::RequestDeleteRange(request) => {
+            let request = delete_range_request(request);
+            kv::check_delete_range(&request)?;
+            kv::RequestOp::DeleteRange(request)
+        }
+        Request::RequestTxn(request) => kv::RequestOp::Txn(txn_request(request, operations_max)?),
     })
 }
 
-/// What is compared with is zero, or empty, where it is not given or given for another target.
-fn compare(compare: rpc::Compare) -> Result<kv::Compare, Status> {
+/// What is compared with is zero, or empty, where it is not given or given for another target. A relation or a target whose
+/// number etcd does not know is no error there, and so none here: such a relation always holds (of values, where there is one),
+/// and what such a target looks at counts as equal.
+fn compare(compare: rpc::Compare) -> kv::Compare {
     use compare::TargetUnion as Given;
-    let result = match compare.result {
-        0 => kv::CompareResult::Equal,
-        1 => kv::CompareResult::Greater,
-        2 => kv::CompareResult::Less,
-        3 => kv::CompareResult::NotEqual,
-        other => return Err(Status::invalid_argument(format!("etcdserver: no compare result has number {other}"))),
+    let known = match compare.result {
+        0 => Some(kv::CompareResult::Equal),
+        1 => Some(kv::CompareResult::Greater),
+        2 => Some(kv::CompareResult::Less),
+        3 => Some(kv::CompareResult::NotEqual),
+        _ => None,
     };
     let target = match (compare.target, compare.target_union) {
-        (0, Some(Given::Version(version))) => kv::CompareTarget::Version(version),
-        (0, _) => kv::CompareTarget::Version(0),
-        (1, Some(Given::CreateRevision(revision))) => kv::CompareTarget::CreateRevision(revision),
-        (1, _) => kv::CompareTarget::CreateRevision(0),
-        (2, Some(Given::ModRevision(revision))) => kv::CompareTarget::ModRevision(revision),
-        (2, _) => kv::CompareTarget::ModRevision(0),
-        (3, Some(Given::Value(value))) => kv::CompareTarget::Value(value),
-        (3, _) => kv::CompareTarget::Value(Bytes::new()),
-        (4, Some(Given::Lease(lease))) => kv::CompareTarget::Lease(lease),
-        (4, _) => kv::CompareTarget::Lease(0),
-        (other, _) => {
-            return Err(Status::invalid_argument(format!("etcdserver: no compare target has number {other}")));
-        }
+        (0, Some(Given::Version(version))) => Some(kv::CompareTarget::Version(version)),
+        (0, _) => Some(kv::CompareTarget::Version(0)),
+        (1, Some(Given::CreateRevision(revision))) => Some(kv::CompareTarget::CreateRevision(revision)),
+        (1, _) => Some(kv::CompareTarget::CreateRevision(0)),
+        (2, Some(Given::ModRevision(revision))) => Some(kv::CompareTarget::ModRevision(revision)),
+        (2, _) => Some(kv::CompareTarget::ModRevision(0)),
+        (3, Some(Given::Value(value))) => Some(kv::CompareTarget::Value(value)),
+        (3, _) => Some(kv::CompareTarget::Value(Bytes::new())),
+        (4, Some(Given::Lease(lease))) => Some(kv::CompareTarget::Lease(lease)),
+        (4, _) => Some(kv::CompareTarget::Lease(0)),
+        _ => None,
     };
-    Ok(kv::Compare { range: key_range(compare.key, compare.range_end), result, target })
+    // Versions are never negative: what is above −1 always holds, what is below it never does.
+    let (result, target) = match (known, target) {
+        (Some(result), Some(target)) => (result, target),
+        (None, Some(kv::CompareTarget::Value(_))) => (kv::CompareResult::Greater, kv::CompareTarget::Version(0)),
+        (None | Some(kv::CompareResult::Equal), _) => (kv::CompareResult::Greater, kv::CompareTarget::Version(-1)),
+        (Some(_), None) => (kv::CompareResult::Less, kv::CompareTarget::Version(-1)),
+    };
+    kv::Compare { range: key_range(compare.key, compare.range_end), result, target }
 }
 
 pub(crate) fn key_value(kv: kv::KeyValue) -> mvccpb::KeyValue {
@@ -160,7 +184,8 @@ fn response_op(response: kv::ResponseOp) -> rpc::ResponseOp {
         kv::ResponseOp::DeleteRange(reply, revision) => {
             Response::ResponseDeleteRange(delete_range_response(revision_header(revision), reply))
         }
-        kv::ResponseOp::Txn(reply) => Response::ResponseTxn(txn_response(revision_header(reply.revision), reply)),
+        // etcd leaves the header of a transaction within empty.
+        kv::ResponseOp::Txn(reply) => Response::ResponseTxn(txn_response(ResponseHeader::default(), reply)),
     };
     rpc::ResponseOp { response: Some(response) }
 }
@@ -216,15 +241,48 @@ mod tests {
         assert_eq!(range_request(sorted(3, 0)), Err(kv::OperationError::InvalidSortOption));
         assert_eq!(range_request(sorted(0, 5)), Err(kv::OperationError::InvalidSortOption));
         assert_eq!(range_request(sorted(2, 4)).unwrap().sort_order, kv::SortOrder::Descend);
-        assert!(compare(rpc::Compare { result: 4, ..rpc::Compare::default() }).is_err());
-        assert!(compare(rpc::Compare { target: 5, ..rpc::Compare::default() }).is_err());
+    }
+
+    #[test]
+    fn a_compare_with_unknown_numbers_is_what_etcd_makes_of_it() {
+        let made = |result, target| {
+            let compare = compare(rpc::Compare { result, target, ..rpc::Compare::default() });
+            (compare.result, compare.target)
+        };
+        let always = (kv::CompareResult::Greater, kv::CompareTarget::Version(-1));
+        let never = (kv::CompareResult::Less, kv::CompareTarget::Version(-1));
+        let exists = (kv::CompareResult::Greater, kv::CompareTarget::Version(0));
+        assert_eq!(made(4, 0), always);
+        assert_eq!(made(-1, 3), exists);
+        assert_eq!(
+            (made(0, 5), made(1, 5), made(2, 5), made(3, 5)),
+            (always.clone(), never.clone(), never.clone(), never)
+        );
+        assert_eq!(made(9, 9), always);
+    }
+
+    #[test]
+    fn a_transaction_is_refused_for_the_first_thing_that_etcd_finds() {
+        let range = |key: &'static str, sort_order| rpc::RequestOp {
+            request: Some(request_op::Request::RequestRange(rpc::RangeRequest {
+                key: key.into(),
+                sort_order,
+                ..rpc::RangeRequest::default()
+            })),
+        };
+        let txn = |success| rpc::TxnRequest { success, ..rpc::TxnRequest::default() };
+        let refused = |txn, max| txn_request(txn, max).unwrap_err();
+        assert_eq!(refused(txn(vec![range("k", 9), range("k", 0)]), 1), kv::OperationError::TooManyOps);
+        assert_eq!(refused(txn(vec![range("", 9)]), 1), kv::OperationError::EmptyKey);
+        let inner = rpc::RequestOp { request: Some(request_op::Request::RequestTxn(txn(vec![range("k", 9)]))) };
+        assert_eq!(refused(txn(vec![inner.clone()]), 1), kv::OperationError::TooManyOps);
+        assert_eq!(refused(txn(vec![inner]), 2), kv::OperationError::InvalidSortOption);
     }
 
     #[test]
     fn a_compare_without_a_fitting_value_compares_with_zero() {
-        let given = |target, target_union| {
-            compare(rpc::Compare { target, target_union, ..rpc::Compare::default() }).unwrap().target
-        };
+        let given =
+            |target, target_union| compare(rpc::Compare { target, target_union, ..rpc::Compare::default() }).target;
         assert_eq!(given(0, None), kv::CompareTarget::Version(0));
         assert_eq!(given(2, Some(compare::TargetUnion::Version(3))), kv::CompareTarget::ModRevision(0));
         assert_eq!(given(3, Some(compare::TargetUnion::Lease(3))), kv::CompareTarget::Value(Bytes::new()));
@@ -234,7 +292,7 @@ mod tests {
     #[test]
     fn an_operation_without_content_is_key_not_found() {
         let empty = rpc::TxnRequest { failure: vec![rpc::RequestOp { request: None }], ..rpc::TxnRequest::default() };
-        assert_eq!(txn_request(empty).unwrap_err().message(), "etcdserver: key not found");
+        assert_eq!(txn_request(empty, 1).unwrap_err(), kv::OperationError::KeyNotFound);
     }
 
     #[test]
@@ -259,6 +317,6 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert_eq!(headers, [Some(revision_header(7)), Some(revision_header(7))]);
+        assert_eq!(headers, [Some(revision_header(7)), Some(ResponseHeader::default())], "of one within: an empty one");
     }
 }

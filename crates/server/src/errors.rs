@@ -22,9 +22,30 @@ fn operation_code(error: OperationError) -> Code {
             Code::OutOfRange
         }
         OperationError::NoSpace => Code::ResourceExhausted,
-        OperationError::LeaseNotFound => Code::NotFound,
-        OperationError::LeaseExists => Code::FailedPrecondition,
+        OperationError::LeaseNotFound | OperationError::MemberNotFound => Code::NotFound,
+        OperationError::LeaseExists
+        | OperationError::PeerUrlExists
+        | OperationError::TooManyLearners
+        | OperationError::MemberExists => Code::FailedPrecondition,
         OperationError::Corrupt => Code::DataLoss,
+        OperationError::UserEmpty
+        | OperationError::RoleEmpty
+        | OperationError::AuthFailed
+        | OperationError::PermissionNotGiven
+        | OperationError::InvalidAuthManagement
+        | OperationError::AuthOldRevision => Code::InvalidArgument,
+        OperationError::RootUserNotExist
+        | OperationError::RootRoleNotExist
+        | OperationError::UserAlreadyExists
+        | OperationError::UserNotFound
+        | OperationError::RoleAlreadyExists
+        | OperationError::RoleNotFound
+        | OperationError::RoleNotGranted
+        | OperationError::PermissionNotGranted
+        | OperationError::AuthNotEnabled => Code::FailedPrecondition,
+        OperationError::PermissionDenied => Code::PermissionDenied,
+        OperationError::InvalidAuthToken => Code::Unauthenticated,
+        OperationError::NoPasswordUser | OperationError::PasswordTooLong => Code::Unknown, // as etcd sends them
     }
 }
 
@@ -38,11 +59,26 @@ pub(crate) fn store(error: StoreError) -> Status {
         // Not one of etcd's: this member is out of order, and the client had better turn to another.
         StoreError::Storage(_) => Code::Unavailable,
         StoreError::TooManyRequests => Code::ResourceExhausted,
-        StoreError::RequestTooLarge => Code::InvalidArgument,
-        StoreError::NotLeader | StoreError::BadTransferee => Code::FailedPrecondition,
+        StoreError::Unhealthy => Code::Unavailable,
+        StoreError::RequestTooLarge
+        | StoreError::BadPeerUrls
+        | StoreError::WrongDowngradeVersionFormat
+        | StoreError::InvalidDowngradeTarget => Code::InvalidArgument,
+        StoreError::NotLeader
+        | StoreError::BadTransferee
+        | StoreError::NotEnoughStarted
+        | StoreError::NotLearner
+        | StoreError::LearnerNotReady
+        | StoreError::ClusterVersionUnavailable
+        | StoreError::DowngradeInProcess => Code::FailedPrecondition,
         StoreError::TransferTimeout => Code::Unknown, // as etcd sends it
     };
     Status::new(code, error.to_string())
+}
+
+/// This member only learns, and answers almost nothing.
+pub(crate) fn learner() -> Status {
+    Status::failed_precondition("etcdserver: rpc not supported for learner")
 }
 
 /// A question to the state that got no answer.
@@ -64,7 +100,7 @@ mod tests {
     use super::*;
 
     /// Every refusal of the contract that can occur: code and text.
-    const OPERATIONS: [(OperationError, Code, &str); 14] = [
+    const OPERATIONS: [(OperationError, Code, &str); 37] = [
         (OperationError::EmptyKey, Code::InvalidArgument, "etcdserver: key is not provided"),
         (OperationError::KeyNotFound, Code::InvalidArgument, "etcdserver: key not found"),
         (OperationError::ValueProvided, Code::InvalidArgument, "etcdserver: value is provided"),
@@ -79,6 +115,41 @@ mod tests {
         (OperationError::LeaseNotFound, Code::NotFound, "etcdserver: requested lease not found"),
         (OperationError::LeaseExists, Code::FailedPrecondition, "etcdserver: lease already exists"),
         (OperationError::Corrupt, Code::DataLoss, "etcdserver: corrupt cluster"),
+        (OperationError::UserEmpty, Code::InvalidArgument, "etcdserver: user name is empty"),
+        (OperationError::RoleEmpty, Code::InvalidArgument, "etcdserver: role name is empty"),
+        (
+            OperationError::AuthFailed,
+            Code::InvalidArgument,
+            "etcdserver: authentication failed, invalid user ID or password",
+        ),
+        (OperationError::PermissionNotGiven, Code::InvalidArgument, "etcdserver: permission not given"),
+        (OperationError::InvalidAuthManagement, Code::InvalidArgument, "etcdserver: invalid auth management"),
+        (OperationError::AuthOldRevision, Code::InvalidArgument, "etcdserver: revision of auth store is old"),
+        (OperationError::RootUserNotExist, Code::FailedPrecondition, "etcdserver: root user does not exist"),
+        (OperationError::RootRoleNotExist, Code::FailedPrecondition, "etcdserver: root user does not have root role"),
+        (OperationError::UserAlreadyExists, Code::FailedPrecondition, "etcdserver: user name already exists"),
+        (OperationError::UserNotFound, Code::FailedPrecondition, "etcdserver: user name not found"),
+        (OperationError::RoleAlreadyExists, Code::FailedPrecondition, "etcdserver: role name already exists"),
+        (OperationError::RoleNotFound, Code::FailedPrecondition, "etcdserver: role name not found"),
+        (OperationError::RoleNotGranted, Code::FailedPrecondition, "etcdserver: role is not granted to the user"),
+        (
+            OperationError::PermissionNotGranted,
+            Code::FailedPrecondition,
+            "etcdserver: permission is not granted to the role",
+        ),
+        (OperationError::AuthNotEnabled, Code::FailedPrecondition, "etcdserver: authentication is not enabled"),
+        (OperationError::PermissionDenied, Code::PermissionDenied, "etcdserver: permission denied"),
+        (OperationError::InvalidAuthToken, Code::Unauthenticated, "etcdserver: invalid auth token"),
+        (
+            OperationError::NoPasswordUser,
+            Code::Unknown,
+            "auth: authentication failed, password was given for no password user",
+        ),
+        (OperationError::PasswordTooLong, Code::Unknown, "bcrypt: password length exceeds 72 bytes"),
+        (OperationError::PeerUrlExists, Code::FailedPrecondition, "etcdserver: Peer URLs already exists"),
+        (OperationError::TooManyLearners, Code::FailedPrecondition, "etcdserver: too many learner members in cluster"),
+        (OperationError::MemberExists, Code::FailedPrecondition, "etcdserver: member ID already exist"),
+        (OperationError::MemberNotFound, Code::NotFound, "etcdserver: member not found"),
     ];
 
     #[test]
@@ -106,9 +177,38 @@ mod tests {
             (StoreError::NotLeader, Code::FailedPrecondition, "etcdserver: not leader"),
             (StoreError::BadTransferee, Code::FailedPrecondition, "etcdserver: bad leader transferee"),
             (
+                StoreError::WrongDowngradeVersionFormat,
+                Code::InvalidArgument,
+                "etcdserver: wrong downgrade target version format",
+            ),
+            (StoreError::InvalidDowngradeTarget, Code::InvalidArgument, "etcdserver: invalid downgrade target version"),
+            (
+                StoreError::ClusterVersionUnavailable,
+                Code::FailedPrecondition,
+                "etcdserver: cluster version not found during downgrade",
+            ),
+            (
+                StoreError::DowngradeInProcess,
+                Code::FailedPrecondition,
+                "etcdserver: cluster has a downgrade job in progress",
+            ),
+            (
                 StoreError::TransferTimeout,
                 Code::Unknown,
                 "etcdserver: request timed out, leader transfer took too long",
+            ),
+            (StoreError::BadPeerUrls, Code::InvalidArgument, "etcdserver: given member URLs are invalid"),
+            (
+                StoreError::NotEnoughStarted,
+                Code::FailedPrecondition,
+                "etcdserver: re-configuration failed due to not enough started members",
+            ),
+            (StoreError::Unhealthy, Code::Unavailable, "etcdserver: unhealthy cluster"),
+            (StoreError::NotLearner, Code::FailedPrecondition, "etcdserver: can only promote a learner member"),
+            (
+                StoreError::LearnerNotReady,
+                Code::FailedPrecondition,
+                "etcdserver: can only promote a learner member which is in sync with leader",
             ),
         ];
         for (error, code, text) in table {

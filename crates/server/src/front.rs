@@ -1,24 +1,39 @@
 //! What all calls share: the store, the settings, the counters.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
 use kontiki_api::rpc::ResponseHeader;
 use kontiki_kv::Failure;
-use kontiki_store::{Leadership, Store};
+use kontiki_store::{Caller, Leadership, Store};
 use tokio::sync::watch;
-use tonic::Status;
+use tonic::{Code, Status};
 
+use crate::access;
+use crate::doors::DoorCounters;
 use crate::errors;
 use crate::grpc::Metadata;
-use crate::methods::Kind;
+use crate::methods::{METHODS, Method, MethodInfo};
 use crate::metrics::Metrics;
-use crate::options::Versions;
+use crate::options::{Feature, Limits, Versions};
+use crate::origins::Origins;
+use crate::services::turns::Turns;
 
-/// The front door's state.
+/// The front door's state. Each caller that is somebody has a copy of its own.
+#[derive(Clone)]
 pub(crate) struct Front {
+    /// Proposes in the name of the caller; in nobody's before one is let in.
     pub(crate) store: Store,
-    pub(crate) settings: Settings,
-    pub(crate) metrics: Metrics,
+    /// Who is calling, as far as that one says so.
+    pub(crate) caller: Caller,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) doors: Arc<DoorCounters>,
+    /// How many WebSockets are open.
+    pub(crate) websockets: Arc<AtomicUsize>,
+    /// Of answers that are too large to be held.
+    pub(crate) turns: Arc<Turns>,
     /// True once the server stops: streams end.
     pub(crate) stopping: watch::Receiver<bool>,
     leadership: watch::Receiver<Leadership>,
@@ -41,13 +56,22 @@ pub(crate) struct Settings {
     pub(crate) request_bytes_max: usize,
     pub(crate) txn_ops_max: usize,
     pub(crate) streams_max: u32,
+    pub(crate) limits: Limits,
+    pub(crate) keepalive_min: Duration,
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
     pub(crate) election_timeout: Duration,
     pub(crate) versions: Versions,
     /// Lower case; empty for "all".
     pub(crate) host_whitelist: Vec<String>,
+    pub(crate) origins: Origins,
     pub(crate) gateway: bool,
+    /// Serve `/debug/…`.
+    pub(crate) debug: bool,
+    /// A unary call that takes longer is logged; zero logs none.
+    pub(crate) slow_request: Duration,
+    /// Features by name and stage, and whether they are on: for `/metrics`.
+    pub(crate) features: Vec<Feature>,
 }
 
 impl Settings {
@@ -70,7 +94,32 @@ impl Front {
         let status = store.status();
         let leadership = store.leadership();
         let (cluster_id, member_id) = (status.cluster_id, status.member_id);
-        Front { store, settings, metrics, stopping, leadership, cluster_id, member_id }
+        let (settings, metrics) = (Arc::new(settings), Arc::new(metrics));
+        let (doors, websockets, turns) = (Arc::default(), Arc::default(), Arc::default());
+        let (store, caller) = (access::nobodys(&store), Caller::default());
+        Front {
+            store,
+            caller,
+            settings,
+            metrics,
+            doors,
+            websockets,
+            turns,
+            stopping,
+            leadership,
+            cluster_id,
+            member_id,
+        }
+    }
+
+    /// For a caller.
+    pub(crate) fn called(&self, caller: Caller) -> Arc<Front> {
+        Arc::new(Front { caller, ..self.clone() })
+    }
+
+    /// With a store that acts for the caller.
+    pub(crate) fn acting(&self, store: Store) -> Arc<Front> {
+        Arc::new(Front { store, ..self.clone() })
     }
 
     /// The header of an answer.
@@ -98,9 +147,23 @@ impl Front {
         self.leadership.borrow().leader.is_some()
     }
 
+    /// A unary call that began then is done: measured, and told where it took long.
+    pub(crate) fn done(&self, method: Method, code: Code, began: Instant) {
+        let took = began.elapsed();
+        self.metrics.observe(method, code, took);
+        if took > self.settings.slow_request && !self.settings.slow_request.is_zero() {
+            let path = METHODS[method as usize].path;
+            let expected = self.settings.slow_request.as_secs_f64();
+            tracing::warn!(method = path, seconds = took.as_secs_f64(), expected, "a request took long");
+        }
+    }
+
     /// Lets a call in, or says at once why not.
-    pub(crate) fn admit(&self, kind: Kind, metadata: &Metadata<'_>) -> Result<Terms, Status> {
-        self.metrics.count_client(kind, metadata.client_version);
+    pub(crate) fn admit(&self, info: &MethodInfo, metadata: &Metadata<'_>) -> Result<Terms, Status> {
+        self.metrics.count_client(info.kind, metadata.client_version);
+        if self.store.is_learner() && !info.method.is_for_learners() {
+            return Err(errors::learner());
+        }
         if metadata.needs_leader && !self.has_leader() {
             return Err(no_leader());
         }

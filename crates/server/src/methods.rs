@@ -152,10 +152,20 @@ pub(crate) static METHODS: [MethodInfo; METHOD_COUNT] = {
     ]
 };
 
+/// Every call: its path, and where the gateway serves it.
+pub fn calls() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    METHODS.iter().map(|info| (info.path, info.gateway))
+}
+
 impl Method {
     /// Whether the answer may take as long as others wish.
     pub(crate) fn waits(self) -> bool {
         matches!(self, Method::Lock | Method::Campaign)
+    }
+
+    /// Whether a member that only learns answers it. Of ranges, only those that need no leader.
+    pub(crate) fn is_for_learners(self) -> bool {
+        matches!(self, Method::Status | Method::Range | Method::Snapshot)
     }
 
     /// The method at a gRPC path.

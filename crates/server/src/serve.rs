@@ -1,16 +1,17 @@
 //! Start and end of the front door.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use kontiki_store::Store;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::accept::{Side, accept};
+use crate::accept::{Door, Side, accept};
+use crate::doors::Open;
 use crate::front::{Front, Settings};
+use crate::listener::{Listener, Listening, place};
 use crate::metrics::Metrics;
 use crate::options::ServerOptions;
+use crate::origins::Origins;
 
 /// Why the front door could not open.
 #[derive(Debug, thiserror::Error)]
@@ -32,30 +33,19 @@ pub enum ServeError {
 /// Where a listener cannot be used. What goes wrong with a single connection ends that connection only.
 pub async fn serve(store: Store, options: ServerOptions, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
     let (stop, stopping) = watch::channel(false);
-    let settings = Settings {
-        request_bytes_max: options.request_bytes_max,
-        txn_ops_max: options.txn_ops_max,
-        streams_max: options.streams_max,
-        keepalive_interval: options.keepalive_interval,
-        keepalive_timeout: options.keepalive_timeout,
-        election_timeout: options.election_timeout,
-        versions: options.versions,
-        host_whitelist: options.host_whitelist.into_iter().filter(|host| !host.is_empty()).collect(),
-        gateway: options.gateway,
-    };
-    let front = Arc::new(Front::new(store, settings, Metrics::new(options.extensive_metrics), stopping));
+    let http_apart = !options.http_listeners.is_empty();
+    let clients = if http_apart { Side::Grpc } else { Side::Clients };
+    let front = Arc::new(Front::new(store, settings(&options), Metrics::new(options.extensive_metrics), stopping));
     let mut loops = Vec::new();
-    for (side, listeners) in [(Side::Clients, options.listeners), (Side::Metrics, options.metrics_listeners)] {
-        let open = Arc::new(AtomicUsize::new(0));
+    let (for_clients, for_metrics) = (Arc::new(Open::default()), Arc::new(Open::default()));
+    for (side, listeners, open) in [
+        (clients, options.listeners, &for_clients),
+        (Side::Http, options.http_listeners, &for_clients),
+        (Side::Metrics, options.metrics_listeners, &for_metrics),
+    ] {
         for listener in listeners {
-            let listener = asynchronous(listener)?;
-            loops.push(tokio::spawn(accept(
-                listener,
-                Arc::clone(&front),
-                side,
-                Arc::clone(&open),
-                options.connections_max,
-            )));
+            let door = door(listener, side, Arc::clone(open))?;
+            loops.push(tokio::spawn(accept(door, Arc::clone(&front))));
         }
     }
     shutdown.await;
@@ -72,10 +62,29 @@ pub async fn serve(store: Store, options: ServerOptions, shutdown: impl Future<O
     Ok(())
 }
 
-fn asynchronous(listener: std::net::TcpListener) -> Result<TcpListener, ServeError> {
-    let address = listener.local_addr().map_or_else(|_| "an unknown address".to_owned(), |address| address.to_string());
-    listener
-        .set_nonblocking(true)
-        .and_then(|()| TcpListener::from_std(listener))
-        .map_err(|source| ServeError::Listen { address, source })
+/// The part of the options that calls look at.
+pub(crate) fn settings(options: &ServerOptions) -> Settings {
+    Settings {
+        request_bytes_max: options.request_bytes_max,
+        txn_ops_max: options.txn_ops_max,
+        streams_max: options.streams_max,
+        limits: options.limits,
+        keepalive_min: options.keepalive_min,
+        keepalive_interval: options.keepalive_interval,
+        keepalive_timeout: options.keepalive_timeout,
+        election_timeout: options.election_timeout,
+        versions: options.versions.clone(),
+        host_whitelist: options.host_whitelist.iter().filter(|host| !host.is_empty()).cloned().collect(),
+        origins: Origins::new(options.cors.clone()),
+        gateway: options.gateway,
+        debug: options.debug,
+        slow_request: options.slow_request,
+        features: options.features.clone(),
+    }
+}
+
+fn door(listener: Listener, side: Side, open: Arc<Open>) -> Result<Door, ServeError> {
+    let address = place(&listener.socket);
+    let listening = Listening::new(listener.socket).map_err(|source| ServeError::Listen { address, source })?;
+    Ok(Door { listening, tls: listener.tls, side, open })
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header};
+use kontiki_store::TokenText;
 use tonic::Status;
 
 static ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 static HAS_LEADER: HeaderName = HeaderName::from_static("hasleader");
+static TOKEN: HeaderName = HeaderName::from_static("token");
 static CLIENT_VERSION: HeaderName = HeaderName::from_static("client-api-version");
 
 /// Settings of one call.
@@ -22,7 +24,7 @@ pub(crate) struct Metadata<'h> {
 }
 
 impl<'h> Metadata<'h> {
-    /// Reads the headers. Tokens are not looked at: without authentication they mean nothing.
+    /// Reads the headers, but for the token, which is looked at only where it means something.
     ///
     /// # Errors
     /// Where the client's version is not UTF-8 (etcd's rule) or the request is compressed.
@@ -43,6 +45,14 @@ impl<'h> Metadata<'h> {
             client_version,
         })
     }
+}
+
+/// The caller's token. An empty one is a token, too: one that is not valid.
+pub(crate) fn token(headers: &HeaderMap) -> Option<TokenText> {
+    let value = headers.get(&TOKEN).or_else(|| headers.get(&header::AUTHORIZATION))?;
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let text = text.strip_prefix("Bearer ").unwrap_or(&text);
+    Some(TokenText::new(text))
 }
 
 /// Up to eight digits and a unit. What is not understood is no limit.
@@ -77,6 +87,20 @@ mod tests {
         for strange in [b"".as_slice(), b"S", b"5", b"5x", b"-5S", b"999999999S"] {
             assert_eq!(parse_timeout(strange), None);
         }
+    }
+
+    #[test]
+    fn tokens_come_in_two_headers() {
+        let given = |name: &'static str, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            token(&headers).map(|token| token.reveal().to_owned())
+        };
+        assert_eq!(given("token", "abc.1").as_deref(), Some("abc.1"));
+        assert_eq!(given("authorization", "abc.1").as_deref(), Some("abc.1"));
+        assert_eq!(given("authorization", "Bearer abc.1").as_deref(), Some("abc.1"));
+        assert_eq!((given("token", "").as_deref(), given("authorization", "Bearer ").as_deref()), (Some(""), Some("")));
+        assert_eq!(given("other", "abc.1"), None);
     }
 
     #[test]

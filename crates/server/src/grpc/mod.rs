@@ -9,4 +9,4 @@ mod metadata;
 
 pub(crate) use answer::{AnswerStream, Gone, answer_unary, refuse};
 pub(crate) use frame::{MessageReader, PREFIX, decode, encode, write_prefix};
-pub(crate) use metadata::Metadata;
+pub(crate) use metadata::{Metadata, token};

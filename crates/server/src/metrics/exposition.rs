@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use kontiki_kv::{KeyRange, RangeRequest};
 use kontiki_store::{HistogramSnapshot, Statistics};
 use tonic::Code;
 
@@ -10,7 +11,7 @@ use super::process;
 use super::text::Text;
 use super::{CODES, Check, HANDLING_BOUNDS, Metrics};
 use crate::front::Front;
-use crate::methods::METHODS;
+use crate::methods::{METHODS, Method};
 
 /// The text.
 pub(crate) fn render(front: &Front) -> String {
@@ -24,93 +25,53 @@ pub(crate) fn render(front: &Front) -> String {
     probes(&mut text, &front.metrics);
     clients(&mut text, &front.metrics);
     grpc(&mut text, &front.metrics);
+    doors(&mut text, front);
+    outcomes(&mut text, &front.metrics);
+    front.metrics.timed.write(&mut text);
+    scrapes(&mut text, &front.metrics);
     process::write(&mut text);
     text.finish()
+}
+
+fn doors(text: &mut Text, front: &Front) {
+    let name = "kontiki_door_connections_total";
+    text.family(name);
+    for (outcome, times) in front.doors.all() {
+        text.sample(name, &[("outcome", outcome)], times);
+    }
 }
 
 fn server(text: &mut Text, front: &Front, statistics: &Statistics) {
     let status = front.store.status();
     let versions = &front.settings.versions;
     let flag = u8::from;
-    text.gauge(
-        "etcd_server_has_leader",
-        "Whether or not a leader exists. 1 is existence, 0 is not.",
-        flag(status.leader.is_some()),
-    );
-    text.gauge(
-        "etcd_server_is_leader",
-        "Whether or not this member is a leader. 1 if is, 0 otherwise.",
-        flag(status.is_leader),
-    );
-    text.gauge(
-        "etcd_server_is_learner",
-        "Whether or not this member is a learner. 1 if is, 0 otherwise.",
-        flag(status.is_learner),
-    );
-    text.family(
-        "etcd_server_id",
-        "gauge",
-        "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
-    );
+    text.value("etcd_server_has_leader", flag(status.leader.is_some()));
+    text.value("etcd_server_is_leader", flag(status.is_leader));
+    text.value("etcd_server_is_learner", flag(status.is_learner));
+    text.family("etcd_server_id");
     text.sample("etcd_server_id", &[("server_id", &format!("{:x}", status.member_id))], 1);
-    text.family(
-        "etcd_server_version",
-        "gauge",
-        "Which version is running. 1 for 'server_version' label with current version.",
-    );
+    text.family("etcd_server_version");
     text.sample("etcd_server_version", &[("server_version", &versions.server)], 1);
-    text.family(
-        "etcd_cluster_version",
-        "gauge",
-        "Which version is running. 1 for 'cluster_version' label with current cluster version.",
-    );
+    text.family("etcd_server_go_version");
+    let built_with = concat!("rust", env!("CARGO_PKG_RUST_VERSION"));
+    text.sample("etcd_server_go_version", &[("server_go_version", built_with)], 1);
+    text.family("etcd_server_feature_enabled");
+    for feature in &front.settings.features {
+        let labels = [("name", feature.name), ("stage", feature.stage)];
+        text.sample("etcd_server_feature_enabled", &labels, flag(feature.on));
+    }
+    text.family("etcd_cluster_version");
     text.sample("etcd_cluster_version", &[("cluster_version", cluster_version(&versions.cluster))], 1);
-    text.gauge("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.", status.quota);
-    text.gauge(
-        "kontiki_disk_full",
-        "Whether a disk of this member is full, so that it refuses what takes space.",
-        flag(statistics.low_space),
-    );
-    text.gauge(
-        "kontiki_disk_stalled",
-        "Whether a write of the log has been under way for longer than an election timeout.",
-        flag(statistics.disk_stalled),
-    );
-    text.counter(
-        "kontiki_mended_total",
-        "How often this member was found damaged and mended by the others.",
-        statistics.mended,
-    );
-    text.counter(
-        "etcd_server_leader_changes_seen_total",
-        "The number of leader changes seen.",
-        statistics.leader_changes,
-    );
-    text.gauge(
-        "etcd_server_proposals_committed_total",
-        "The total number of consensus proposals committed.",
-        statistics.proposals_committed,
-    );
-    text.gauge(
-        "etcd_server_proposals_applied_total",
-        "The total number of consensus proposals applied.",
-        statistics.proposals_applied,
-    );
-    text.gauge(
-        "etcd_server_proposals_pending",
-        "The current number of pending proposals to commit.",
-        statistics.proposals_pending,
-    );
-    text.counter(
-        "etcd_server_proposals_failed_total",
-        "The total number of failed proposals seen.",
-        statistics.proposals_failed,
-    );
-    text.counter(
-        "etcd_server_read_indexes_failed_total",
-        "The total number of failed read indexes seen.",
-        statistics.read_indexes_failed,
-    );
+    text.value("etcd_server_quota_backend_bytes", status.quota);
+    text.value("kontiki_disk_full", flag(statistics.low_space));
+    text.value("kontiki_disk_stalled", flag(statistics.disk_stalled));
+    text.value("kontiki_mended_total", statistics.mended);
+    text.value("etcd_server_leader_changes_seen_total", statistics.leader_changes);
+    text.value("etcd_server_proposals_committed_total", statistics.proposals_committed);
+    text.value("etcd_server_proposals_applied_total", statistics.proposals_applied);
+    text.value("etcd_server_proposals_pending", statistics.proposals_pending);
+    text.value("etcd_server_proposals_failed_total", statistics.proposals_failed);
+    text.value("etcd_server_read_indexes_failed_total", statistics.read_indexes_failed);
 }
 
 /// Major and minor: the cluster's version has no more.
@@ -119,122 +80,88 @@ fn cluster_version(version: &str) -> &str {
 }
 
 fn disk(text: &mut Text, statistics: &Statistics) {
-    let snapshot = |text: &mut Text, name: &str, help: &str, histogram: &HistogramSnapshot| {
-        text.family(name, "histogram", help);
+    let snapshot = |text: &mut Text, name: &str, histogram: &HistogramSnapshot| {
+        text.family(name);
         text.histogram(name, &[], &histogram.bounds, &histogram.counts, histogram.sum);
     };
-    let wal = "The latency distributions of fsync called by WAL.";
-    snapshot(text, "etcd_disk_wal_fsync_duration_seconds", wal, &statistics.log_sync);
-    let commit = "The latency distributions of commit called by backend.";
-    snapshot(text, "etcd_disk_backend_commit_duration_seconds", commit, &statistics.checkpoint);
-    text.gauge(
-        "etcd_disk_defrag_inflight",
-        "Whether or not defrag is active on the member. 1 means active, 0 means not.",
-        0,
-    );
+    snapshot(text, "etcd_disk_wal_fsync_duration_seconds", &statistics.log_sync);
+    snapshot(text, "etcd_disk_backend_commit_duration_seconds", &statistics.checkpoint);
+    text.value("kontiki_log_bytes", statistics.log_bytes);
 }
 
 fn mvcc(text: &mut Text, front: &Front, statistics: &Statistics) {
     let reader = front.store.reader();
     let (allocated, in_use) = reader.size();
-    text.gauge(
-        "etcd_mvcc_db_total_size_in_bytes",
-        "Total size of the underlying database physically allocated in bytes.",
-        allocated,
-    );
-    text.gauge(
-        "etcd_mvcc_db_total_size_in_use_in_bytes",
-        "Total size of the underlying database logically in use in bytes.",
-        in_use,
-    );
-    text.counter("etcd_mvcc_put_total", "Total number of puts seen by this member.", statistics.put_total);
-    text.counter("etcd_mvcc_delete_total", "Total number of deletes seen by this member.", statistics.delete_total);
-    text.counter("etcd_mvcc_txn_total", "Total number of txns seen by this member.", statistics.txn_total);
-    text.counter("etcd_mvcc_range_total", "Total number of ranges seen by this member.", front.metrics.ranges());
-    text.gauge("etcd_debugging_mvcc_current_revision", "The current revision of store.", reader.revision());
-    text.gauge(
-        "etcd_debugging_mvcc_compact_revision",
-        "The revision of the last compaction in store.",
-        reader.compacted(),
-    );
-    text.counter(
-        "etcd_debugging_mvcc_events_total",
-        "Total number of events sent by this member.",
-        statistics.events_total,
-    );
-    text.gauge("etcd_debugging_mvcc_watcher_total", "Total number of watchers.", statistics.watchers);
-    text.gauge("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams.", statistics.watch_streams);
-    text.gauge(
-        "etcd_debugging_mvcc_slow_watcher_total",
-        "Total number of unsynced slow watchers.",
-        statistics.slow_watchers,
-    );
+    text.value("etcd_mvcc_db_total_size_in_bytes", allocated);
+    text.value("etcd_mvcc_db_total_size_in_use_in_bytes", in_use);
+    text.value("etcd_mvcc_put_total", statistics.put_total);
+    text.value("etcd_mvcc_delete_total", statistics.delete_total);
+    text.value("etcd_mvcc_txn_total", statistics.txn_total);
+    text.value("etcd_mvcc_range_total", front.metrics.ranges());
+    text.value("etcd_debugging_mvcc_range_total", front.metrics.ranges());
+    let all = KeyRange { key: "\0".into(), range_end: "\0".into() };
+    let request = RangeRequest { range: all, count_only: true, ..RangeRequest::default() };
+    if let Ok((keys, _)) = reader.range(&request) {
+        text.value("etcd_debugging_mvcc_keys_total", keys.count);
+    }
+    text.value("etcd_debugging_mvcc_current_revision", reader.revision());
+    text.value("etcd_debugging_mvcc_compact_revision", reader.compacted());
+    text.value("etcd_debugging_mvcc_events_total", statistics.events_total);
+    text.value("etcd_debugging_mvcc_watcher_total", statistics.watchers);
+    text.value("etcd_debugging_mvcc_watch_stream_total", statistics.watch_streams);
+    text.value("etcd_debugging_mvcc_slow_watcher_total", statistics.slow_watchers);
 }
 
 fn leases(text: &mut Text, statistics: &Statistics) {
-    text.counter(
-        "etcd_debugging_lease_granted_total",
-        "The total number of granted leases.",
-        statistics.leases_granted,
-    );
-    text.counter(
-        "etcd_debugging_lease_revoked_total",
-        "The total number of revoked leases.",
-        statistics.leases_revoked,
-    );
-    text.counter(
-        "etcd_debugging_lease_renewed_total",
-        "The number of renewed leases seen by the leader.",
-        statistics.leases_renewed,
-    );
-    text.counter(
-        "etcd_debugging_server_lease_expired_total",
-        "The total number of expired leases.",
-        statistics.leases_expired,
-    );
+    text.value("etcd_debugging_lease_granted_total", statistics.leases_granted);
+    text.value("etcd_debugging_lease_revoked_total", statistics.leases_revoked);
+    text.value("etcd_debugging_lease_renewed_total", statistics.leases_renewed);
+    text.value("etcd_debugging_server_lease_expired_total", statistics.leases_expired);
 }
 
 fn network(text: &mut Text, front: &Front, statistics: &Statistics) {
     let (sent, received) = front.metrics.bytes();
-    text.counter("etcd_network_client_grpc_sent_bytes_total", "The total number of bytes sent to grpc clients.", sent);
-    text.counter(
-        "etcd_network_client_grpc_received_bytes_total",
-        "The total number of bytes received from grpc clients.",
-        received,
-    );
+    text.value("etcd_network_client_grpc_sent_bytes_total", sent);
+    text.value("etcd_network_client_grpc_received_bytes_total", received);
     let own = format!("{:x}", front.member_id());
     let peers: Vec<_> = statistics.peers.iter().map(|peer| (format!("{:x}", peer.id), peer)).collect();
     let name = "etcd_network_peer_sent_bytes_total";
-    text.family(name, "counter", "The total number of bytes sent to peers.");
+    text.family(name);
     peers.iter().for_each(|(id, peer)| text.sample(name, &[("To", id)], peer.sent_bytes));
     let name = "etcd_network_peer_received_bytes_total";
-    text.family(name, "counter", "The total number of bytes received from peers.");
+    text.family(name);
     peers.iter().for_each(|(id, peer)| text.sample(name, &[("From", id)], peer.received_bytes));
     let name = "etcd_network_peer_sent_failures_total";
-    text.family(name, "counter", "The total number of send failures from peers.");
+    text.family(name);
     peers.iter().for_each(|(id, peer)| text.sample(name, &[("To", id)], peer.sent_failures));
+    let name = "etcd_network_peer_round_trip_time_seconds";
+    text.family(name);
+    for (id, peer) in &peers {
+        text.histogram(name, &[("To", id)], &peer.rtt.bounds, &peer.rtt.counts, peer.rtt.sum);
+    }
+    let name = "etcd_network_disconnected_peers_total";
+    text.family(name);
+    peers.iter().for_each(|(id, peer)| text.sample(name, &[("Local", &own), ("Remote", id)], peer.disconnects));
     let name = "etcd_network_active_peers";
-    text.family(name, "gauge", "The current number of active peer connections.");
+    text.family(name);
     peers.iter().for_each(|(id, peer)| text.sample(name, &[("Local", &own), ("Remote", id)], u8::from(peer.connected)));
     let name = "etcd_network_known_peers";
-    text.family(name, "gauge", "The current number of known peers.");
+    text.family(name);
     peers.iter().for_each(|(id, _)| text.sample(name, &[("Local", &own), ("Remote", id)], 1));
     let name = "etcd_network_snapshot_send_success";
-    text.counter(name, "Total number of successful snapshot sends.", statistics.snapshots_sent);
+    text.family(name);
+    text.sample(name, &[("To", "")], statistics.snapshots_sent);
     let name = "etcd_network_snapshot_receive_success";
-    text.counter(name, "Total number of successful snapshot receives.", statistics.snapshots_installed);
+    text.family(name);
+    text.sample(name, &[("From", "")], statistics.snapshots_installed);
 }
 
 fn probes(text: &mut Text, metrics: &Metrics) {
     let read = |count: &AtomicU64| count.load(Relaxed);
-    text.counter(
-        "etcd_server_health_success",
-        "The total number of successful health checks.",
-        read(&metrics.health[0]),
-    );
-    text.counter("etcd_server_health_failures", "The total number of failed health checks.", read(&metrics.health[1]));
+    text.value("etcd_server_health_success", read(&metrics.health[0]));
+    text.value("etcd_server_health_failures", read(&metrics.health[1]));
     let name = "etcd_server_healthchecks_total";
-    text.family(name, "counter", "The total number of each healthcheck.");
+    text.family(name);
     for (kind, checks, registered) in
         [("livez", &metrics.checks[0], Check::LIVE.as_slice()), ("readyz", &metrics.checks[1], Check::READY.as_slice())]
     {
@@ -246,11 +173,21 @@ fn probes(text: &mut Text, metrics: &Metrics) {
             }
         }
     }
+    let name = "etcd_server_healthcheck";
+    text.family(name);
+    for (kind, checks, registered) in
+        [("livez", &metrics.checks[0], Check::LIVE.as_slice()), ("readyz", &metrics.checks[1], Check::READY.as_slice())]
+    {
+        for check in registered {
+            let last = &checks[*check as usize].last_passed;
+            text.sample(name, &[("type", kind), ("name", check.name())], u8::from(last.load(Relaxed)));
+        }
+    }
 }
 
 fn clients(text: &mut Text, metrics: &Metrics) {
     let name = "etcd_server_client_requests_total";
-    text.family(name, "counter", "The total number of client requests per client version.");
+    text.family(name);
     let mut write = |version: &str, counts: &[AtomicU64; 2]| {
         for (kind, count) in ["unary", "stream"].into_iter().zip(counts) {
             let count = count.load(Relaxed);
@@ -265,22 +202,26 @@ fn clients(text: &mut Text, metrics: &Metrics) {
     }
 }
 
+/// This text itself.
+fn scrapes(text: &mut Text, metrics: &Metrics) {
+    text.value("promhttp_metric_handler_requests_in_flight", 1);
+    let name = "promhttp_metric_handler_requests_total";
+    text.family(name);
+    text.sample(name, &[("code", "200")], metrics.scrapes.fetch_add(1, Relaxed));
+}
+
 /// Chooses one of a call's counters.
 type Counter = fn(&super::Call) -> &AtomicU64;
 
 fn grpc(text: &mut Text, metrics: &Metrics) {
-    let families: [(&str, &str, Counter); 3] = [
-        ("grpc_server_started_total", "Total number of RPCs started on the server.", |call| &call.started),
-        ("grpc_server_msg_received_total", "Total number of RPC stream messages received on the server.", |call| {
-            &call.messages_received
-        }),
-        ("grpc_server_msg_sent_total", "Total number of gRPC stream messages sent by the server.", |call| {
-            &call.messages_sent
-        }),
+    let families: [(&str, Counter); 3] = [
+        ("grpc_server_started_total", |call| &call.started),
+        ("grpc_server_msg_received_total", |call| &call.messages_received),
+        ("grpc_server_msg_sent_total", |call| &call.messages_sent),
     ];
     let calls = || METHODS.iter().map(|info| (info, metrics.call(info.method)));
-    for (name, help, counter) in families {
-        text.family(name, "counter", help);
+    for (name, counter) in families {
+        text.family(name);
         for (info, call) in calls() {
             let (service, method) = info.names();
             let labels = [("grpc_method", method), ("grpc_service", service), ("grpc_type", info.kind.label())];
@@ -288,7 +229,7 @@ fn grpc(text: &mut Text, metrics: &Metrics) {
         }
     }
     let name = "grpc_server_handled_total";
-    text.family(name, "counter", "Total number of RPCs completed on the server, regardless of success or failure.");
+    text.family(name);
     for (info, call) in calls() {
         let (service, method) = info.names();
         for (code, count) in call.handled.iter().enumerate() {
@@ -303,12 +244,32 @@ fn grpc(text: &mut Text, metrics: &Metrics) {
     }
     if metrics.extensive() {
         handling(text, metrics);
+    } else {
+        text.leave_out("grpc_server_handling_seconds");
+    }
+}
+
+/// What follows from how calls were answered.
+fn outcomes(text: &mut Text, metrics: &Metrics) {
+    let handled = |method, code: Code| metrics.call(method).handled[code as usize].load(Relaxed);
+    text.value("etcd_server_learner_promote_successes", handled(Method::MemberPromote, Code::Ok));
+    let name = "etcd_server_learner_promote_failures";
+    text.family(name);
+    let failures = |method| (1..CODES).map(move |code| (code, metrics.call(method).handled[code].load(Relaxed)));
+    for (code, count) in failures(Method::MemberPromote).filter(|(_, count)| *count > 0) {
+        text.sample(name, &[("Reason", CODE_NAMES[code])], count);
+    }
+    let name = "etcd_network_server_stream_failures_total";
+    text.family(name);
+    for (method, api) in [(Method::Watch, "watch"), (Method::LeaseKeepAlive, "lease-keepalive")] {
+        let failed = failures(method).filter(|(code, _)| *code != Code::Cancelled as usize).map(|(_, count)| count);
+        text.sample(name, &[("Type", "send"), ("API", api)], failed.sum::<u64>());
     }
 }
 
 fn handling(text: &mut Text, metrics: &Metrics) {
     let name = "grpc_server_handling_seconds";
-    text.family(name, "histogram", "Response latency of gRPC that had been application-level handled by the server.");
+    text.family(name);
     for info in &METHODS {
         let call = metrics.call(info.method);
         let (service, method) = info.names();

@@ -1,24 +1,29 @@
 //! What is counted here: calls, messages, probes. What the store counts is asked for when `/metrics` is.
 
 pub(crate) mod exposition;
-mod process;
+pub(crate) mod process;
+pub(crate) mod registry;
 mod text;
+mod timed;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tonic::Code;
 
 use crate::methods::{Kind, METHOD_COUNT, Method};
+use timed::Timed;
 
 /// gRPC codes, 0 to 16.
 const CODES: usize = 17;
 /// Client versions that are counted apart; what comes after them is counted together.
 const CLIENT_VERSIONS_MAX: usize = 64;
+/// Handling times are counted by so many bounds, and beyond them.
+const HANDLING_BUCKETS: usize = 12;
 /// Upper bounds of the handling times in seconds, as in the Go client library for Prometheus.
-const HANDLING_BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+static HANDLING_BOUNDS: [f64; HANDLING_BUCKETS - 1] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The counters of the front door.
 pub(crate) struct Metrics {
@@ -28,6 +33,9 @@ pub(crate) struct Metrics {
     clients_unknown: [AtomicU64; 2],
     health: [AtomicU64; 2],
     checks: [[CheckCount; 4]; 2],
+    timed: Timed,
+    /// How often `/metrics` was asked for.
+    scrapes: AtomicU64,
     extensive: bool,
 }
 
@@ -40,7 +48,7 @@ pub(crate) struct Call {
     messages_sent: AtomicU64,
     bytes_received: AtomicU64,
     bytes_sent: AtomicU64,
-    handling: [AtomicU64; HANDLING_BOUNDS.len() + 1],
+    handling: [AtomicU64; HANDLING_BUCKETS],
     handling_nanoseconds: AtomicU64,
 }
 
@@ -61,6 +69,7 @@ pub(crate) enum Check {
 struct CheckCount {
     passed: AtomicU64,
     failed: AtomicU64,
+    last_passed: AtomicBool,
 }
 
 impl Metrics {
@@ -71,6 +80,8 @@ impl Metrics {
             clients_unknown: Default::default(),
             health: Default::default(),
             checks: Default::default(),
+            timed: Timed::new(),
+            scrapes: AtomicU64::new(0),
             extensive,
         }
     }
@@ -124,6 +135,12 @@ impl Metrics {
     pub(crate) fn count_check(&self, live: bool, check: Check, passed: bool) {
         let count = &self.checks[usize::from(!live)][check as usize];
         if passed { &count.passed } else { &count.failed }.fetch_add(1, Relaxed);
+        count.last_passed.store(passed, Relaxed);
+    }
+
+    /// A unary call is done.
+    pub(crate) fn observe(&self, method: Method, code: Code, took: Duration) {
+        self.timed.observe(method, code == Code::Ok, took);
     }
 }
 

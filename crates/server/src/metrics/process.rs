@@ -10,31 +10,33 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Adds the families `process_*` and `os_fd_*`.
 pub(crate) fn write(text: &mut Text) {
     if let Some(bytes) = resident_bytes() {
-        text.gauge("process_resident_memory_bytes", "Resident memory size in bytes.", bytes);
+        text.value("process_resident_memory_bytes", bytes);
     }
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     if let Some(seconds) = cpu_seconds(&stat) {
-        text.counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", seconds);
+        text.value("process_cpu_seconds_total", seconds);
     }
     if let Some(bytes) = field(&stat, 23) {
-        text.gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", bytes);
+        text.value("process_virtual_memory_bytes", bytes);
     }
     if let (Some(start), Some(boot)) = (field(&stat, 22), boot_seconds()) {
         let start = boot as f64 + start as f64 / TICKS_PER_SECOND;
-        text.gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.", start);
+        text.value("process_start_time_seconds", start);
     }
     if let Ok(entries) = fs::read_dir("/proc/self/fd") {
         let open = entries.count();
-        text.gauge("process_open_fds", "Number of open file descriptors.", open);
-        text.gauge("os_fd_used", "The number of used file descriptors.", open);
+        text.value("process_open_fds", open);
+        text.value("os_fd_used", open);
     }
+    text.value("process_virtual_memory_max_bytes", u64::MAX); // no bound is set on it
     if let Some(limit) = descriptors_max() {
-        text.gauge("process_max_fds", "Maximum number of open file descriptors.", limit);
-        text.gauge("os_fd_limit", "The file descriptor limit.", limit);
+        text.value("process_max_fds", limit);
+        text.value("os_fd_limit", limit);
     }
 }
 
-fn resident_bytes() -> Option<u64> {
+/// Bytes of memory that are resident.
+pub(crate) fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
@@ -47,7 +49,8 @@ fn field(stat: &str, number: usize) -> Option<u64> {
     behind_name.split(' ').nth(number.checked_sub(3)?)?.trim().parse().ok()
 }
 
-fn cpu_seconds(stat: &str) -> Option<f64> {
+/// Processor time of a process or thread, from its `stat`.
+pub(crate) fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((field(stat, 14)? + field(stat, 15)?) as f64 / TICKS_PER_SECOND)
 }
 
@@ -56,7 +59,8 @@ fn boot_seconds() -> Option<u64> {
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
-fn descriptors_max() -> Option<u64> {
+/// How many files may be open.
+pub(crate) fn descriptors_max() -> Option<u64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()

@@ -1,22 +1,47 @@
 //! Prometheus' text format: families of samples.
 
+use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
+
+use super::registry::{MetricFamily, MetricKind, family, metric_families};
 
 /// A text in the making.
 #[derive(Debug, Default)]
 pub(crate) struct Text {
     out: String,
+    written: BTreeSet<&'static str>,
 }
 
 impl Text {
-    /// What was written.
-    pub(crate) fn finish(self) -> String {
+    /// What was written, and every family that was not: those without labels at zero, the others without samples.
+    pub(crate) fn finish(mut self) -> String {
+        for family in metric_families().filter(|family| !self.written.contains(family.name)).collect::<Vec<_>>() {
+            self.head(family);
+            match family.kind {
+                _ if !family.labels.is_empty() => {}
+                MetricKind::Counter | MetricKind::Gauge => self.sample(family.name, &[], 0),
+                MetricKind::Histogram(bounds) => {
+                    self.histogram(family.name, &[], bounds, &vec![0; bounds.len() + 1], 0.0);
+                }
+            }
+        }
         self.out
     }
 
+    /// A family that is not there, rather than at zero.
+    pub(crate) fn leave_out(&mut self, name: &'static str) {
+        self.written.insert(name);
+    }
+
     /// Begins a family.
-    pub(crate) fn family(&mut self, name: &str, kind: &str, help: &str) {
-        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+    pub(crate) fn family(&mut self, name: &str) {
+        self.head(family(name));
+    }
+
+    fn head(&mut self, family: &'static MetricFamily) {
+        let MetricFamily { name, help, .. } = family;
+        self.written.insert(name);
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {}", family.kind.word()));
     }
 
     /// Adds a sample to the family.
@@ -38,15 +63,9 @@ impl Text {
         self.line(format_args!(" {value}"));
     }
 
-    /// A family of one counter.
-    pub(crate) fn counter(&mut self, name: &str, help: &str, value: impl Display) {
-        self.family(name, "counter", help);
-        self.sample(name, &[], value);
-    }
-
-    /// A family of one gauge.
-    pub(crate) fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
-        self.family(name, "gauge", help);
+    /// A family of one number.
+    pub(crate) fn value(&mut self, name: &str, value: impl Display) {
+        self.family(name);
         self.sample(name, &[], value);
     }
 
@@ -89,17 +108,21 @@ mod tests {
     #[test]
     fn families_look_as_prometheus_reads_them() {
         let mut text = Text::default();
-        text.counter("a_total", "Counts.", 3);
-        text.family("b_seconds", "histogram", "Takes time.");
+        text.value("etcd_mvcc_put_total", 3);
+        text.family("etcd_network_peer_round_trip_time_seconds");
         text.histogram("b_seconds", &[("To", "x\"y")], &[0.5, 1.0], &[2, 0, 1], 4.25);
-        assert_eq!(
-            text.finish(),
-            "# HELP a_total Counts.\n# TYPE a_total counter\na_total 3\n\
-             # HELP b_seconds Takes time.\n# TYPE b_seconds histogram\n\
+        let whole = text.finish();
+        let begun = "# HELP etcd_mvcc_put_total Total number of puts seen by this member.\n\
+             # TYPE etcd_mvcc_put_total counter\netcd_mvcc_put_total 3\n\
+             # HELP etcd_network_peer_round_trip_time_seconds Round-Trip-Time histogram between peers.\n\
+             # TYPE etcd_network_peer_round_trip_time_seconds histogram\n\
              b_seconds_bucket{To=\"x\\\"y\",le=\"0.5\"} 2\n\
              b_seconds_bucket{To=\"x\\\"y\",le=\"1\"} 2\n\
              b_seconds_bucket{To=\"x\\\"y\",le=\"+Inf\"} 3\n\
-             b_seconds_sum{To=\"x\\\"y\"} 4.25\nb_seconds_count{To=\"x\\\"y\"} 3\n"
-        );
+             b_seconds_sum{To=\"x\\\"y\"} 4.25\nb_seconds_count{To=\"x\\\"y\"} 3\n";
+        assert!(whole.starts_with(begun), "{whole}");
+        assert_eq!(whole.matches("# TYPE etcd_mvcc_put_total ").count(), 1);
+        assert!(whole.contains("\netcd_mvcc_delete_total 0\n"), "what nobody fills stands at zero");
+        assert!(whole.contains("\netcd_disk_backend_defrag_duration_seconds_bucket{le=\"409.6\"} 0\n"));
     }
 }

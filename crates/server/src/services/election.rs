@@ -11,21 +11,23 @@ use kontiki_kv::{DeleteRangeRequest, EventKind, KeyRange, PutRequest, RequestOp}
 use kontiki_store::{WatchCreate, WatchKind, WatchStream};
 use tonic::Status;
 
+use crate::access;
 use crate::call::StreamEnd;
 use crate::front::Front;
 use crate::grpc::{self, AnswerStream, MessageReader};
+use crate::methods::Method;
 use crate::services::line::{self, Place};
 use crate::{convert, metrics};
 
 /// Waits until the caller leads.
 pub(crate) async fn campaign(front: &Arc<Front>, request: CampaignRequest) -> Result<CampaignResponse, Status> {
     let (mut place, before) = Place::take(front, &request.name, request.lease, request.value.clone()).await?;
+    let header = Some(front.current_header()); // of the moment when the place was taken, as in etcd
     if before.is_some_and(|before| before != request.value) {
         write(front, leader_key(&request.name, &place), request.value).await?;
     }
     place.reach_front().await?;
     place.keep();
-    let header = Some(front.current_header());
     Ok(CampaignResponse { header, leader: Some(leader_key(&request.name, &place)) })
 }
 
@@ -77,6 +79,7 @@ pub(crate) async fn observe(
     let message = requests.only().await?;
     counters.received(message.len());
     let request: LeaderRequest = grpc::decode(message)?;
+    access::admit(front, Method::Observe, &request).await?;
     let mut observer = Observer::new(front, &request.name);
     loop {
         let response = tokio::select! {

@@ -2,8 +2,9 @@
 
 use kontiki_api::rpc;
 use kontiki_api::rpc::alarm_request::AlarmAction;
+use kontiki_api::rpc::downgrade_request::DowngradeAction as RequestedAction;
 use kontiki_kv::{Alarm, Command, Failure, Reply};
-use kontiki_store::StoreError;
+use kontiki_store::{DowngradeAction, StoreError};
 use tonic::Status;
 
 use crate::front::Front;
@@ -14,6 +15,7 @@ use crate::{convert, errors};
 pub(crate) fn status(front: &Front) -> rpc::StatusResponse {
     let status = front.store.status();
     let versions = &front.settings.versions;
+    let downgrade = front.store.downgrade_target().map(|target| format!("{target}.0"));
     rpc::StatusResponse {
         header: Some(front.current_header()),
         version: versions.server.clone(),
@@ -25,9 +27,12 @@ pub(crate) fn status(front: &Front) -> rpc::StatusResponse {
         errors: status.errors,
         db_size_in_use: status.db_size_in_use,
         is_learner: status.is_learner,
-        storage_version: versions.storage.clone(),
+        storage_version: downgrade.clone().unwrap_or_else(|| versions.storage.clone()),
         db_size_quota: status.quota,
-        downgrade_info: Some(rpc::DowngradeInfo { enabled: false, target_version: String::new() }),
+        downgrade_info: Some(rpc::DowngradeInfo {
+            enabled: downgrade.is_some(),
+            target_version: downgrade.unwrap_or_default(),
+        }),
     }
 }
 
@@ -55,7 +60,7 @@ pub(crate) async fn hash_kv(front: &Front, request: rpc::HashKvRequest) -> Resul
         header: Some(header),
         hash: sum.hash,
         compact_revision: sum.compact_revision,
-        hash_revision: sum.hash_revision,
+        hash_revision: if request.revision < 0 { request.revision } else { sum.hash_revision }, // as etcd says it
     })
 }
 
@@ -124,7 +129,14 @@ pub(crate) async fn move_leader(
     Ok(rpc::MoveLeaderResponse { header: None })
 }
 
-/// The answer to `Downgrade`.
-pub(crate) fn downgrade_unsupported() -> Status {
-    Status::unimplemented("kontiki: downgrades are not supported by this version")
+/// Looks at, allows, or ends the allowance of a downgrade. The answer names the cluster's version from before, as etcd's.
+pub(crate) async fn downgrade(front: &Front, request: rpc::DowngradeRequest) -> Result<rpc::DowngradeResponse, Status> {
+    let action = match RequestedAction::try_from(request.action) {
+        Ok(RequestedAction::Validate) => DowngradeAction::Validate(request.version),
+        Ok(RequestedAction::Enable) => DowngradeAction::Enable(request.version),
+        Ok(RequestedAction::Cancel) => DowngradeAction::Cancel,
+        Err(_) => return Err(Status::unknown("etcdserver: unknown method")), // as etcd sends it
+    };
+    let cluster = front.store.downgrade(action).await.map_err(errors::store)?;
+    Ok(rpc::DowngradeResponse { header: Some(front.current_header()), version: cluster.to_string() })
 }

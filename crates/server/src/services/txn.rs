@@ -11,7 +11,7 @@ use crate::{convert, errors};
 /// Reads and writes atomically. What only reads is answered without a log entry.
 pub(crate) async fn txn(front: &Front, request: rpc::TxnRequest) -> Result<rpc::TxnResponse, Status> {
     let reads = Reads::of(&request);
-    let request = convert::txn_request(request)?;
+    let request = convert::txn_request(request, front.settings.txn_ops_max).map_err(errors::operation)?;
     check(&request, front.settings.txn_ops_max).map_err(errors::operation)?;
     if reads != Reads::No {
         if reads == Reads::Linearizable {

@@ -1,6 +1,5 @@
 //! `Watch.Watch`: one stream, many watches.
 
-use bytes::BytesMut;
 use kontiki_store::WatchResponse;
 
 use crate::call::StreamEnd;
@@ -8,10 +7,7 @@ use crate::front::Front;
 use crate::grpc::{self, AnswerStream, MessageReader};
 use crate::metrics;
 use crate::services::watch_session::WatchSession;
-use crate::services::watch_wire::parts;
-
-/// Ready answers are gathered into one frame up to this size.
-const FRAME_BYTES: usize = 64 * 1024;
+use crate::services::watch_wire::{Assembly, parts};
 
 /// Serves the stream until the client resets it. A client that only ends its requests goes on watching.
 pub(crate) async fn serve(
@@ -21,7 +17,7 @@ pub(crate) async fn serve(
     answers: &mut AnswerStream,
 ) -> Result<(), StreamEnd> {
     let mut session = WatchSession::new(front);
-    let mut buffer = BytesMut::new();
+    let mut out = Assembly::default();
     let mut more_requests = true;
     loop {
         tokio::select! {
@@ -29,7 +25,7 @@ pub(crate) async fn serve(
             request = requests.next(), if more_requests => match request? {
                 Some(message) => {
                     counters.received(message.len());
-                    session.request(grpc::decode(message)?);
+                    session.request(grpc::decode(message)?).await;
                 }
                 None => more_requests = false,
             },
@@ -38,10 +34,16 @@ pub(crate) async fn serve(
                 answers.ready().await?;
                 let mut response = Some(response);
                 while let Some(ready) = response {
-                    write(front, &session, &ready, counters, &mut buffer);
-                    response = if buffer.len() < FRAME_BYTES { session.try_next() } else { None };
+                    write(front, &session, &ready, counters, &mut out);
+                    response = if out.is_full() { None } else { session.try_next() };
                 }
-                answers.send(buffer.split().freeze())?;
+                let full = out.is_full();
+                for bytes in out.take() {
+                    answers.send(bytes)?;
+                }
+                if full {
+                    tokio::task::yield_now().await; // other calls of the connection have their turn
+                }
             }
             gone = answers.gone() => return Err(gone.into()),
         }
@@ -50,15 +52,13 @@ pub(crate) async fn serve(
 
 fn write(
     front: &Front,
-    session: &WatchSession,
+    session: &WatchSession<'_>,
     response: &WatchResponse,
     counters: &metrics::Call,
-    buffer: &mut BytesMut,
+    out: &mut Assembly,
 ) {
     let limit = session.fragments(response.watch_id).then_some(front.settings.request_bytes_max);
     for part in parts(|revision| front.header(revision), response, limit) {
-        let before = buffer.len();
-        part.write(buffer);
-        counters.sent(1, buffer.len() - before);
+        counters.sent(1, part.write(out));
     }
 }

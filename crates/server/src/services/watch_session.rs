@@ -7,6 +7,7 @@ use kontiki_api::rpc::{
 };
 use kontiki_store::{SharedEvent, WatchCreate, WatchKind, WatchResponse, WatchStream};
 
+use crate::access;
 use crate::convert;
 use crate::front::Front;
 
@@ -16,7 +17,8 @@ const JOINED_EVENTS_MAX: usize = 1000;
 const JOINED_BYTES_MAX: usize = 512 * 1024;
 
 /// The watches of one stream.
-pub(crate) struct WatchSession {
+pub(crate) struct WatchSession<'f> {
+    front: &'f Front,
     stream: WatchStream,
     /// Of creations not answered yet, in order: whether the client takes large answers in parts.
     creating: VecDeque<bool>,
@@ -26,9 +28,10 @@ pub(crate) struct WatchSession {
     stashed: Option<WatchResponse>,
 }
 
-impl WatchSession {
-    pub(crate) fn new(front: &Front) -> WatchSession {
+impl<'f> WatchSession<'f> {
+    pub(crate) fn new(front: &'f Front) -> WatchSession<'f> {
         WatchSession {
+            front,
             stream: front.store.watch_stream(),
             creating: VecDeque::new(),
             fragmenting: BTreeSet::new(),
@@ -37,11 +40,14 @@ impl WatchSession {
     }
 
     /// Takes a request. One without content asks for nothing.
-    pub(crate) fn request(&mut self, request: WatchRequest) {
+    pub(crate) async fn request(&mut self, request: WatchRequest) {
         match request.request_union {
             Some(RequestUnion::CreateRequest(create)) => {
                 self.creating.push_back(create.fragment);
-                self.stream.create(creation(create));
+                match access::watch(self.front, &create).await {
+                    Ok(()) => self.stream.create(creation(create)),
+                    Err(reason) => self.stream.refuse(reason),
+                }
             }
             Some(RequestUnion::CancelRequest(cancel)) => self.stream.cancel(cancel.watch_id),
             Some(RequestUnion::ProgressRequest(_)) => self.stream.request_progress(),

@@ -1,8 +1,9 @@
 //! Watch answers, from the store's shared events to bytes or to messages.
 //!
-//! An event reaches many watchers. Writing it straight from the shared copy spares each of them a message tree of its own.
+//! An event reaches many watchers, and has the same bytes in the answer to each: they are made once. An answer is then put
+//! together from its own few bytes and those of its events.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use kontiki_api::rpc::{self, ResponseHeader};
 use kontiki_kv::{Event, KeyValue};
 use kontiki_store::{SharedEvent, WatchKind, WatchResponse};
@@ -11,6 +12,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 
 use crate::convert;
 use crate::grpc::write_prefix;
+use crate::services::pair_wire::{Pair, field_len, open};
 
 /// One message of an answer: all of it, or a part of its events.
 pub(crate) struct Part<'a> {
@@ -51,7 +53,7 @@ pub(crate) fn parts(
 /// How many events stay below the limit together: at least one.
 fn fitting(mut bytes: usize, events: &[SharedEvent], prev_kv: bool, limit: usize) -> usize {
     for (count, event) in events.iter().enumerate() {
-        bytes += field_len(EVENTS, event_len(event, prev_kv));
+        bytes += wire_len(event, prev_kv);
         if bytes >= limit && count > 0 {
             return count;
         }
@@ -97,22 +99,80 @@ impl Part<'_> {
         rpc::WatchResponse { events, ..self.frame.clone() }
     }
 
-    /// Appends the message with gRPC's prefix.
-    pub(crate) fn write(&self, buffer: &mut BytesMut) {
-        let events: usize = self.events.iter().map(|event| field_len(EVENTS, event_len(event, self.prev_kv))).sum();
+    /// Appends the message with gRPC's prefix; gives its bytes.
+    pub(crate) fn write(&self, out: &mut Assembly) -> usize {
+        let events: usize = self.events.iter().map(|event| wire_len(event, self.prev_kv)).sum();
         let length = self.frame.encoded_len() + events;
-        buffer.reserve(crate::grpc::PREFIX + length);
-        write_prefix(buffer, length);
-        self.frame.encode_raw(buffer);
+        out.buffer.reserve(crate::grpc::PREFIX + length.min(FRAME_BYTES));
+        write_prefix(&mut out.buffer, length);
+        self.frame.encode_raw(&mut out.buffer);
         for event in self.events {
-            write_event(event, self.prev_kv, buffer);
+            match event.encoded(self.prev_kv, |event| encoded(event, self.prev_kv)) {
+                Some(bytes) => out.put(bytes),
+                None => write_event(event, self.prev_kv, &mut out.buffer),
+            }
         }
+        crate::grpc::PREFIX + length
     }
 }
 
-/// Bytes of a field of `length` bytes, with its key.
-fn field_len(tag: u32, length: usize) -> usize {
-    key_len(tag) + encoded_len_varint(length as u64) + length
+/// Answers are gathered up to this size before they are sent.
+pub(crate) const FRAME_BYTES: usize = 64 * 1024;
+/// Events of at least so many bytes are not copied: all who watch them send the same memory.
+const SHARED_BYTES: usize = 4 * 1024;
+
+/// Bytes on their way out: small ones gathered, large ones as they are.
+#[derive(Debug, Default)]
+pub(crate) struct Assembly {
+    buffer: BytesMut,
+    ready: Vec<Bytes>,
+    ready_bytes: usize,
+}
+
+impl Assembly {
+    fn put(&mut self, bytes: &Bytes) {
+        if bytes.len() < SHARED_BYTES {
+            self.buffer.extend_from_slice(bytes);
+            return;
+        }
+        self.turn();
+        self.ready_bytes += bytes.len();
+        self.ready.push(bytes.clone());
+    }
+
+    fn turn(&mut self) {
+        if !self.buffer.is_empty() {
+            self.ready_bytes += self.buffer.len();
+            self.ready.push(self.buffer.split().freeze());
+        }
+    }
+
+    /// Whether that is enough for one go.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ready_bytes + self.buffer.len() >= FRAME_BYTES
+    }
+
+    /// Everything, in order.
+    pub(crate) fn take(&mut self) -> std::vec::Drain<'_, Bytes> {
+        self.turn();
+        self.ready_bytes = 0;
+        self.ready.drain(..)
+    }
+}
+
+/// Bytes of an event as a field of the answer.
+fn wire_len(event: &SharedEvent, prev_kv: bool) -> usize {
+    match event.encoded(prev_kv, |event| encoded(event, prev_kv)) {
+        Some(bytes) => bytes.len(),
+        None => field_len(EVENTS, event_len(event, prev_kv)),
+    }
+}
+
+/// An event as a field of the answer, for everyone who gets it.
+fn encoded(event: &Event, prev_kv: bool) -> Bytes {
+    let mut buffer = BytesMut::with_capacity(field_len(EVENTS, event_len(event, prev_kv)));
+    write_event(event, prev_kv, &mut buffer);
+    buffer.freeze()
 }
 
 fn event_len(event: &Event, prev_kv: bool) -> usize {
@@ -120,8 +180,8 @@ fn event_len(event: &Event, prev_kv: bool) -> usize {
         0 => 0,
         number => key_len(EVENT_TYPE) + encoded_len_varint(number as u64),
     };
-    kind + field_len(EVENT_KV, key_value_len(&event.kv))
-        + shown(event, prev_kv).map_or(0, |prev| field_len(EVENT_PREV_KV, key_value_len(prev)))
+    kind + field_len(EVENT_KV, Pair::from(&event.kv).encoded_len())
+        + shown(event, prev_kv).map_or(0, |prev| field_len(EVENT_PREV_KV, Pair::from(prev).encoded_len()))
 }
 
 fn shown(event: &Event, prev_kv: bool) -> Option<&KeyValue> {
@@ -135,49 +195,10 @@ fn write_event(event: &Event, prev_kv: bool, buffer: &mut BytesMut) {
         encode_key(EVENT_TYPE, WireType::Varint, buffer);
         encode_varint(kind as u64, buffer);
     }
-    write_key_value(EVENT_KV, &event.kv, buffer);
+    Pair::from(&event.kv).write(EVENT_KV, buffer);
     if let Some(prev) = shown(event, prev_kv) {
-        write_key_value(EVENT_PREV_KV, prev, buffer);
+        Pair::from(prev).write(EVENT_PREV_KV, buffer);
     }
-}
-
-fn open(tag: u32, length: usize, buffer: &mut BytesMut) {
-    encode_key(tag, WireType::LengthDelimited, buffer);
-    encode_varint(length as u64, buffer);
-}
-
-/// The numbers of a key-value pair with their tags.
-fn numbers(kv: &KeyValue) -> [(u32, i64); 3] {
-    [(2, kv.create_revision), (3, kv.mod_revision), (4, kv.version)]
-}
-
-fn key_value_len(kv: &KeyValue) -> usize {
-    let bytes = |tag, value: &[u8]| if value.is_empty() { 0 } else { field_len(tag, value.len()) };
-    let number =
-        |(tag, value): (u32, i64)| if value == 0 { 0 } else { key_len(tag) + encoded_len_varint(value as u64) };
-    bytes(1, &kv.key) + numbers(kv).map(number).iter().sum::<usize>() + bytes(5, &kv.value) + number((6, kv.lease))
-}
-
-fn write_key_value(tag: u32, kv: &KeyValue, buffer: &mut BytesMut) {
-    fn bytes(tag: u32, value: &[u8], buffer: &mut BytesMut) {
-        if !value.is_empty() {
-            open(tag, value.len(), buffer);
-            buffer.extend_from_slice(value);
-        }
-    }
-    fn number((tag, value): (u32, i64), buffer: &mut BytesMut) {
-        if value != 0 {
-            encode_key(tag, WireType::Varint, buffer);
-            encode_varint(value as u64, buffer);
-        }
-    }
-    open(tag, key_value_len(kv), buffer);
-    bytes(1, &kv.key, buffer);
-    for field in numbers(kv) {
-        number(field, buffer);
-    }
-    bytes(5, &kv.value, buffer);
-    number((6, kv.lease), buffer);
 }
 
 #[cfg(test)]
@@ -185,7 +206,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use kontiki_kv::EventKind;
-    use std::sync::Arc;
 
     fn event(number: i64, kind: EventKind) -> SharedEvent {
         let kv = |value: &'static str| KeyValue {
@@ -196,7 +216,7 @@ mod tests {
             version: number,
             lease: -number,
         };
-        Arc::new(match kind {
+        SharedEvent::from(match kind {
             EventKind::Put => Event { kind, kv: kv("now"), prev_kv: Some(kv("before")) },
             EventKind::Delete => Event {
                 kind,
@@ -211,14 +231,29 @@ mod tests {
     }
 
     fn bytes(part: &Part<'_>) -> Vec<u8> {
-        let mut buffer = BytesMut::new();
-        part.write(&mut buffer);
-        buffer.to_vec()
+        let mut out = Assembly::default();
+        let length = part.write(&mut out);
+        let bytes = out.take().collect::<Vec<_>>().concat();
+        assert_eq!(bytes.len(), length);
+        bytes
+    }
+
+    /// The same events, which nobody else has.
+    fn unshared(kind: &WatchKind) -> WatchKind {
+        match kind {
+            WatchKind::Events(events) => {
+                WatchKind::Events(events.iter().map(|event| SharedEvent::from(Event::clone(event))).collect())
+            }
+            other => other.clone(),
+        }
     }
 
     #[test]
     fn bytes_are_those_of_the_message() {
-        let events = vec![event(1, EventKind::Put), event(2, EventKind::Delete), event(3, EventKind::Put)];
+        let mut large = Event::clone(&event(4, EventKind::Put));
+        large.kv.value = vec![7; SHARED_BYTES].into();
+        let mut events = vec![event(1, EventKind::Put), event(2, EventKind::Delete), event(3, EventKind::Put)];
+        events.insert(1, large.into());
         for prev_kv in [false, true] {
             for kind in [
                 WatchKind::Created,
@@ -231,6 +266,9 @@ mod tests {
                 let parts = parts(header, &response, None);
                 assert_eq!(parts.len(), 1);
                 assert_eq!(bytes(&parts[0]), crate::grpc::encode(&parts[0].message()));
+                let alone = WatchResponse { kind: unshared(&response.kind), ..response.clone() };
+                let parts = super::parts(header, &alone, None);
+                assert_eq!(bytes(&parts[0]), crate::grpc::encode(&parts[0].message()), "without sharing");
             }
         }
     }

@@ -3,35 +3,68 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method as Verb, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method as Verb, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Body as HttpBody;
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::{Body, gateway_error, gateway_stream, json};
-use crate::dispatch::{self, Codec};
+use super::{Body, gateway_error, gateway_stream, json, websocket};
+use crate::access;
+use crate::dispatch::{self, Answer, Codec};
 use crate::front::Front;
-use crate::grpc::Metadata;
+use crate::grpc::{self, Metadata};
 use crate::methods::{Kind, Method, MethodInfo};
+
+/// What a certificate is told that would make its bearer a user elsewhere, in etcd's words.
+const IGNORED: &str =
+    "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
 
 /// JSON, as grpc-gateway writes it.
 pub(crate) struct Json;
 
 impl Codec for Json {
-    /// Nothing at all is an empty request.
+    /// Nothing at all is an empty request. What follows the first value is not looked at. Fields that are null are as if left
+    /// out: the messages know no null, so where there is one (almost never) they are read once more without.
     fn decode<T: Message + Default + DeserializeOwned>(bytes: Bytes) -> Result<T, Status> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(T::default());
         }
-        serde_json::from_slice(&bytes).map_err(|error| malformed(&error))
+        first_value(&bytes).or_else(|error| {
+            let mut value: Value = first_value(&bytes).map_err(|_| malformed(&error))?;
+            if !without_nulls(&mut value) {
+                return Err(malformed(&error));
+            }
+            serde_json::from_value(value).map_err(|error| malformed(&error))
+        })
     }
 
     fn encode<T: Message + Serialize>(message: &T) -> Result<Bytes, Status> {
         let text = serde_json::to_vec(message);
         text.map(Bytes::from).map_err(|error| Status::internal(format!("the answer has no JSON form: {error}")))
+    }
+}
+
+fn first_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    T::deserialize(&mut serde_json::Deserializer::from_slice(bytes))
+}
+
+/// Leaves fields out that are null, at every depth (the parser bounds it). Whether there were any.
+fn without_nulls(value: &mut Value) -> bool {
+    match value {
+        Value::Object(fields) => {
+            let before = fields.len();
+            fields.retain(|_, field| !field.is_null());
+            let deeper = fields.values_mut().filter_map(|field| without_nulls(field).then_some(())).count();
+            fields.len() < before || deeper > 0
+        }
+        // All of them, not only up to the first.
+        Value::Array(values) => values.iter_mut().filter_map(|value| without_nulls(value).then_some(())).count() > 0,
+        _ => false,
     }
 }
 
@@ -47,35 +80,46 @@ where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: std::fmt::Display + Send,
 {
-    let (head, body) = request.into_parts();
-    let path = match head.uri.path().strip_prefix("/v3beta/") {
+    let path = match request.uri().path().strip_prefix("/v3beta/") {
         Some(rest) => format!("/v3/{rest}"),
-        None => head.uri.path().to_owned(),
+        None => request.uri().path().to_owned(),
     };
     let Some(info) = Method::at_gateway(&path) else {
         return gateway_error::response(&Status::not_found("Not Found"));
     };
+    if request.version() == Version::HTTP_11 && websocket::is_asked_for(request.headers()) {
+        return websocket::serve(front, info, request);
+    }
+    let (head, body) = request.into_parts();
     if head.method != Verb::POST {
         // grpc-gateway speaks of it in these words and with this code, not with 405.
         return gateway_error::response(&Status::unimplemented("Method Not Allowed"));
     }
     let plain = plain_names(&head.headers);
-    let admitted = Metadata::read(&plain).and_then(|metadata| front.admit(info.kind, &metadata));
+    let admitted = Metadata::read(&plain).and_then(|metadata| front.admit(info, &metadata));
     let terms = match admitted {
         Ok(terms) => terms,
         Err(status) => return gateway_error::response(&status),
     };
+    if front.store.auth_enabled() && access::is_certified(&head.extensions) {
+        return super::text(StatusCode::BAD_REQUEST, IGNORED);
+    }
+    let token = grpc::token(&plain).or_else(|| grpc::token(&head.headers));
+    let front = &front.called(access::gateway_caller(token));
     match info.kind {
         Kind::Unary => unary(front, info, body).await,
         Kind::ServerStream | Kind::BidiStream => gateway_stream::serve(front, info, terms, body),
     }
 }
 
-/// Metadata comes in headers whose names have a prefix.
+/// Metadata comes in headers whose names have a prefix; the token and the limit of time come without.
 fn plain_names(headers: &HeaderMap) -> HeaderMap {
     let plain = headers.iter().filter_map(|(name, value)| {
-        let name = name.as_str().strip_prefix("grpc-metadata-")?;
-        Some((HeaderName::try_from(name).ok()?, value.clone()))
+        let name = match name.as_str() {
+            "authorization" | "grpc-timeout" => name.clone(),
+            prefixed => HeaderName::try_from(prefixed.strip_prefix("grpc-metadata-")?).ok()?,
+        };
+        Some((name, value.clone()))
     });
     plain.collect()
 }
@@ -96,7 +140,19 @@ where
     };
     counters.finish(result.as_ref().map_or_else(Status::code, |_| tonic::Code::Ok), None);
     match result {
-        Ok(text) => {
+        Ok(Answer::Long(answer)) => {
+            let (sender, pieces) = mpsc::channel(1);
+            let front = Arc::clone(front);
+            tokio::spawn(async move {
+                if let Ok(bytes) = answer.send_json(&front, sender).await {
+                    front.metrics.call(Method::Range).sent(1, bytes);
+                }
+            });
+            let mut response = json(StatusCode::OK, String::new());
+            *response.body_mut() = Body::Pieces(pieces);
+            response
+        }
+        Ok(Answer::Whole(text)) => {
             counters.sent(1, text.len());
             let mut response = json(StatusCode::OK, text);
             response.headers_mut().insert("grpc-metadata-content-type", HeaderValue::from_static("application/grpc"));
@@ -169,6 +225,16 @@ mod tests {
         assert_eq!((plain.key.as_ref(), plain.limit, plain.sort_order), (b"foo".as_slice(), 5, 2));
         assert_eq!(decode(r#"{"key":"Zm9v","rangeEnd":"Zm9w","limit":5,"sortOrder":2,"unknown":[1]}"#).unwrap(), plain);
         assert_eq!(decode("").unwrap(), rpc::RangeRequest::default());
+        assert_eq!(decode(r#"{"key":null,"limit":null}"#).unwrap(), rpc::RangeRequest::default());
+        assert_eq!(
+            decode(r#"{"limit":5,"sort_order":null} {"limit":6} ]"#).unwrap().limit,
+            5,
+            "the first value counts"
+        );
+        let orders = [("-1", -1), ("7", 7), ("\"NO_SUCH\"", 0), ("\"ASCEND\"", 1), ("2", 2)];
+        for (written, number) in orders {
+            assert_eq!(decode(&format!("{{\"sort_order\":{written}}}")).unwrap().sort_order, number, "{written}");
+        }
         for bad in ["{", "[]", r#"{"limit":"many"}"#, r#"{"key":"***"}"#] {
             assert_eq!(decode(bad).unwrap_err().code(), tonic::Code::InvalidArgument, "{bad}");
         }

@@ -7,20 +7,18 @@ use tonic::{Code, Status};
 
 use super::{Body, json};
 
-/// `code`, `message` and `details` are what etcd 3.6 sends; `error` is what clients of 3.4 look for.
+/// `code` and `message` are what etcd 3.7 sends; `error` is what older ones send, and their clients look for.
 #[derive(Serialize)]
 struct Failure<'a> {
     code: i32,
     message: &'a str,
-    details: [(); 0],
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
 
 /// A whole answer.
 pub(crate) fn response(status: &Status) -> Response<Body> {
-    let failure =
-        Failure { code: status.code() as i32, message: status.message(), details: [], error: Some(status.message()) };
+    let failure = Failure { code: status.code() as i32, message: status.message(), error: Some(status.message()) };
     json(http_status(status.code()), to_json(&failure))
 }
 
@@ -30,7 +28,7 @@ pub(crate) fn line(status: &Status) -> Bytes {
     struct Line<'a> {
         error: Failure<'a>,
     }
-    let error = Failure { code: status.code() as i32, message: status.message(), details: [], error: None };
+    let error = Failure { code: status.code() as i32, message: status.message(), error: None };
     let mut line = to_json(&Line { error });
     line.push('\n');
     line.into()
@@ -67,12 +65,12 @@ mod tests {
         let status = Status::not_found("etcdserver: requested lease not found");
         assert_eq!(
             std::str::from_utf8(&line(&status)),
-            Ok("{\"error\":{\"code\":5,\"message\":\"etcdserver: requested lease not found\",\"details\":[]}}\n")
+            Ok("{\"error\":{\"code\":5,\"message\":\"etcdserver: requested lease not found\"}}\n")
         );
         let Body::Whole(body) = response(&status).into_body() else { panic!("errors are known at once") };
         assert_eq!(
             std::str::from_utf8(&body),
-            Ok("{\"code\":5,\"message\":\"etcdserver: requested lease not found\",\"details\":[],\
+            Ok("{\"code\":5,\"message\":\"etcdserver: requested lease not found\",\
                 \"error\":\"etcdserver: requested lease not found\"}")
         );
         assert_eq!(response(&status).status(), StatusCode::NOT_FOUND);

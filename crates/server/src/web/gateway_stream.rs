@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 
 use super::gateway::{json_bytes_max, malformed};
 use super::{Body, gateway_error};
+use crate::access;
 use crate::front::{Front, Terms};
 use crate::methods::{Method, MethodInfo};
 use crate::metrics;
@@ -52,6 +53,7 @@ async fn run<B>(
     let counters = front.metrics.call(info.method);
     counters.start();
     let work = async {
+        access::enter(&front, info.method).await?;
         match info.method {
             Method::Watch => watch(&front, counters, &mut requests, &lines).await,
             Method::LeaseKeepAlive => keep_alive(&front, counters, &mut requests, &lines).await,
@@ -91,7 +93,7 @@ where
             request = requests.next::<rpc::WatchRequest>(), if more_requests => match request? {
                 Some(request) => {
                     counters.received(0);
-                    session.request(request);
+                    session.request(request).await;
                 }
                 None => more_requests = false,
             },
@@ -134,6 +136,7 @@ where
 {
     let request: LeaderRequest = requests.next().await?.unwrap_or_default();
     counters.received(0);
+    access::admit(front, Method::Observe, &request).await?;
     let mut observer = election::Observer::new(front, &request.name);
     loop {
         send(counters, lines, &observer.next().await?).await?;

@@ -1,50 +1,53 @@
 //! HTTP without gRPC: the JSON gateway, health, version, metrics. The same routes whether over HTTP/1.1 or HTTP/2.
 
 mod body;
+mod debug;
 mod gateway;
 mod gateway_error;
 mod gateway_stream;
 mod over_http2;
 mod probes;
+mod websocket;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Body as HttpBody;
 
 use crate::accept::Side;
+use crate::arrival::Arrival;
+use crate::doors::count;
 use crate::front::Front;
 use crate::metrics::exposition;
 
 pub(crate) use body::Body;
 pub(crate) use over_http2::over_http2;
 
-/// Answers a request. Pages of every origin may read the answer (etcd's `--cors=*`).
+/// Answers a request, if its host name and the origin of the page that asks are admitted.
 pub(crate) async fn respond<B>(front: &Arc<Front>, side: Side, request: Request<B>) -> Response<Body>
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: std::fmt::Display + Send,
 {
-    let mut response = if !host_admitted(&front.settings.host_whitelist, request.headers(), request.uri().host()) {
+    let settings = &front.settings;
+    // In TLS the certificate keeps other names out, as in etcd; over a path there are none.
+    let secure = request.extensions().get::<Arrival>().is_some_and(|arrival| arrival.secure);
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let mut response = if !secure && !host_admitted(&settings.host_whitelist, request.headers(), request.uri().host()) {
+        count(&front.doors.host_refused);
         text(StatusCode::MISDIRECTED_REQUEST, "this server is not asked for by that host name (--host-whitelist)\n")
+    } else if settings.origins.is_foreign(&request) {
+        count(&front.doors.origin_refused);
+        text(StatusCode::FORBIDDEN, "pages of that origin may not use this server (--cors)\n")
     } else if request.method() == Method::OPTIONS {
         Response::new(Body::from(Bytes::new())) // a browser asks before it sends JSON
     } else {
         route(front, side, request).await
     };
-    for (name, value) in CORS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    settings.origins.allow(origin.as_ref(), response.headers_mut());
     response
 }
-
-/// As etcd sends them.
-const CORS: [(HeaderName, &str); 3] = [
-    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-    (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, DELETE"),
-    (header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, authorization"),
-];
 
 async fn route<B>(front: &Arc<Front>, side: Side, request: Request<B>) -> Response<Body>
 where
@@ -53,14 +56,21 @@ where
 {
     let path = request.uri().path().to_owned();
     match (path.as_str(), side) {
+        (_, Side::Grpc) => {
+            text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this port speaks gRPC only (--listen-client-http-urls)\n")
+        }
         ("/metrics", _) => exposition_of(front),
         ("/health", _) => probes::health(front, request.method(), request.uri().query().unwrap_or("")).await,
-        ("/version", Side::Clients) => only_get(request.method(), || version(front)),
+        ("/version", Side::Clients | Side::Http) => only_get(request.method(), || version(front)),
         (path, _) if path.starts_with("/livez") || path.starts_with("/readyz") => {
             probes::checks(front, request.method(), path, request.uri().query().unwrap_or("")).await
         }
-        (path, Side::Clients)
-            if front.settings.gateway && (path.starts_with("/v3/") || path.starts_with("/v3beta/")) =>
+        (path, Side::Clients | Side::Http) if front.settings.debug && path.starts_with("/debug/") => {
+            debug::serve(front, request.method(), path)
+        }
+        (path, Side::Clients | Side::Http)
+            if front.settings.gateway
+                && (path == "/v3" || path.starts_with("/v3/") || path.starts_with("/v3beta/")) =>
         {
             gateway::serve(front, request).await
         }

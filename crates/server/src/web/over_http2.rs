@@ -12,12 +12,14 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame};
 
 use crate::accept::Side;
+use crate::arrival::Arrival;
 use crate::front::Front;
 use crate::grpc::AnswerStream;
 
 /// Serves a request that is not gRPC.
 pub(crate) async fn over_http2(front: &Arc<Front>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-    let response = super::respond(front, Side::Clients, request.map(Received)).await;
+    let side = request.extensions().get().map_or(Side::Clients, |arrival: &Arrival| arrival.side);
+    let response = super::respond(front, side, request.map(Received)).await;
     let (head, mut body) = response.into_parts();
     let Ok(stream) = respond.send_response(http::Response::from_parts(head, ()), body.is_end_stream()) else { return };
     if body.is_end_stream() {

@@ -3,7 +3,10 @@
 use http::{Method, Response, StatusCode};
 use kontiki_kv::{Alarm, KeyRange, RangeRequest};
 
+use tonic::Status;
+
 use super::{Body, get_expected, json, not_found, text};
+use crate::errors;
 use crate::front::Front;
 use crate::metrics::Check;
 
@@ -30,7 +33,7 @@ pub(crate) async fn health(front: &Front, method: &Method, query: &str) -> Respo
 async fn ill(front: &Front, serializable: bool, query: &str) -> Option<String> {
     let alarms = match front.store.reader().alarms() {
         Ok(alarms) => alarms,
-        Err(error) => return Some(format!("RANGE ERROR:{error}")),
+        Err(error) => return Some(format!("RANGE ERROR:{}", front.read_failed(error.into()).message())),
     };
     for (_, alarm) in alarms {
         let name = match alarm {
@@ -47,14 +50,15 @@ async fn ill(front: &Front, serializable: bool, query: &str) -> Option<String> {
     read(front, serializable).await.err().map(|error| format!("RANGE ERROR:{error}"))
 }
 
-/// Reads a key; which one does not matter.
+/// Reads a key; which one does not matter. What goes wrong is told in the words that clients hear.
 async fn read(front: &Front, serializable: bool) -> Result<(), String> {
+    let told = |status: Status| status.message().to_owned();
     if !serializable {
-        front.store.read_barrier().await.map_err(|error| error.to_string())?;
+        front.store.read_barrier().await.map_err(errors::store).map_err(told)?;
     }
     let any = KeyRange { key: "\0".into(), range_end: "\0".into() };
     let request = RangeRequest { range: any, limit: 1, keys_only: true, ..RangeRequest::default() };
-    front.store.reader().range(&request).map(drop).map_err(|error| error.to_string())
+    front.store.reader().range(&request).map(drop).map_err(|failure| told(front.read_failed(failure)))
 }
 
 /// `/livez` and `/readyz`, whole or by check (`/readyz/linearizable_read`). `?exclude=name` leaves a check out, `?verbose`
@@ -104,15 +108,16 @@ pub(crate) async fn checks(front: &Front, method: &Method, path: &str, query: &s
 async fn run(front: &Front, check: Check) -> Result<(), String> {
     match check {
         Check::DataCorruption => {
-            let alarms = front.store.reader().alarms().map_err(|error| error.to_string())?;
+            let alarms = front.store.reader().alarms();
+            let alarms = alarms.map_err(|error| front.read_failed(error.into()).message().to_owned())?;
             if alarms.into_iter().any(|(_, alarm)| alarm == Alarm::Corrupt) {
                 Err("alarm activated: CORRUPT".into())
             } else {
                 Ok(())
             }
         }
-        Check::SerializableRead => read(front, true).await.map_err(|error| format!("range error: {error}")),
-        Check::LinearizableRead => read(front, false).await.map_err(|error| format!("range error: {error}")),
+        Check::SerializableRead => read(front, true).await,
+        Check::LinearizableRead => read(front, false).await,
         Check::NonLearner => {
             if front.store.status().is_learner {
                 Err("not supported for learner".into())

@@ -35,7 +35,7 @@ pub struct Member {
     channel: Channel,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Member {
@@ -70,6 +70,17 @@ impl Member {
         members
     }
 
+    /// Starts a whole cluster of three, with other options for the front doors.
+    pub async fn start_of_three_with(change: impl Fn(&mut ServerOptions)) -> Vec<Member> {
+        let seats = Seat::reserve(3);
+        let peers = Seat::peers(&seats);
+        let mut members = Vec::new();
+        for seat in seats {
+            members.push(Member::join(seat, peers.clone(), &change).await);
+        }
+        members
+    }
+
     async fn join(seat: Seat, peers: Vec<InitialMember>, change: impl FnOnce(&mut ServerOptions)) -> Member {
         let dir = tempfile::tempdir().unwrap();
         let clients = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -86,7 +97,8 @@ impl Member {
             force_new_cluster: false,
             advertise_peer_urls: vec![seat.peer_url],
             advertise_client_urls: vec![format!("http://{address}")],
-            peer_listeners: vec![seat.listener],
+            peer_listeners: vec![seat.listener.into()],
+            peer_connector: None,
             heartbeat_interval: ELECTION_TIMEOUT / 10,
             election_timeout: ELECTION_TIMEOUT,
             pre_vote: true,
@@ -94,13 +106,16 @@ impl Member {
             trailing_entries: 5000,
             progress_notify_interval: Duration::from_millis(300),
             request_bytes_max: REQUEST_BYTES_MAX,
+            upkeep: kontiki_store::Upkeep::default(),
+            auth: kontiki_store::AuthOptions { bcrypt_cost: 4, ..kontiki_store::AuthOptions::default() },
+            membership: kontiki_store::MembershipOptions::default(),
             tuning: kontiki_store::Tuning::default(),
         })
         .await
         .unwrap();
         let mut options = ServerOptions {
-            listeners: vec![clients],
-            metrics_listeners: vec![metrics],
+            listeners: vec![clients.into()],
+            metrics_listeners: vec![metrics.into()],
             request_bytes_max: REQUEST_BYTES_MAX,
             election_timeout: ELECTION_TIMEOUT,
             ..ServerOptions::default()
@@ -110,7 +125,7 @@ impl Member {
         let serving = serve(store.clone(), options, async { drop(stopped.await) });
         let served = tokio::spawn(async { serving.await.unwrap() });
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Member { store, address, metrics_address, channel, stop, served, _dir: dir }
+        Member { store, address, metrics_address, channel, stop, served, dir }
     }
 
     /// Stops the front door, then the store.
@@ -118,6 +133,11 @@ impl Member {
         drop(self.stop);
         soon(self.served).await.unwrap();
         soon(self.store.stop()).await;
+    }
+
+    /// Where its data lies.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     pub fn channel(&self) -> Channel {

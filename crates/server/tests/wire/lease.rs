@@ -67,3 +67,44 @@ async fn renewed_and_expired() {
     .await;
     member.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_many_renewals_is_answered_in_order() {
+    let member = Member::start().await;
+    let mut lease = member.lease();
+    for id in 1..=20 {
+        lease.lease_grant(grant(id, 100 + id)).await.unwrap();
+    }
+    let requests: Vec<_> = (0..5_000).map(|number| LeaseKeepAliveRequest { id: number % 25 }).collect();
+    let mut answers = lease.lease_keep_alive(futures_util::stream::iter(requests)).await.unwrap().into_inner();
+    for number in 0..5_000 {
+        let answer = soon(answers.message()).await.unwrap().unwrap();
+        let id = number % 25;
+        assert_eq!((answer.id, answer.ttl), (id, if (1..=20).contains(&id) { 100 + id } else { 0 }));
+    }
+    assert!(soon(answers.message()).await.unwrap().is_none());
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_that_comes_too_late_is_told_so_when_the_keys_are_gone() {
+    let member = Member::start().await;
+    let mut lease = member.lease();
+    lease.lease_grant(grant(7, 2)).await.unwrap();
+    member.kv().put(PutRequest { lease: 7, ..put("a", "1") }).await.unwrap();
+    soon(async {
+        loop {
+            let question = LeaseTimeToLiveRequest { id: 7, keys: false };
+            let left = lease.lease_time_to_live(question).await.unwrap().into_inner();
+            if left.ttl == -1 {
+                break;
+            }
+        }
+    })
+    .await;
+    let request = futures_util::stream::iter([LeaseKeepAliveRequest { id: 7 }]);
+    let mut answers = lease.lease_keep_alive(request).await.unwrap().into_inner();
+    assert_eq!(soon(answers.message()).await.unwrap().unwrap().ttl, 0);
+    assert_eq!(member.range(get("a")).await.count, 0, "whoever is told that a lease is over finds no key of it");
+    member.stop().await;
+}

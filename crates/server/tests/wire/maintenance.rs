@@ -4,14 +4,16 @@ use kontiki_api::health::HealthCheckRequest;
 use kontiki_api::health::health_client::HealthClient;
 use kontiki_api::rpc::alarm_request::AlarmAction;
 use kontiki_api::rpc::auth_client::AuthClient;
+use kontiki_api::rpc::downgrade_request::DowngradeAction;
 use kontiki_api::rpc::{
-    AlarmMember, AlarmRequest, AlarmType, AuthEnableRequest, AuthStatusRequest, AuthenticateRequest, DefragmentRequest,
-    HashKvRequest, HashRequest, MemberAddRequest, MemberListRequest, MoveLeaderRequest, SnapshotRequest, StatusRequest,
+    AlarmMember, AlarmRequest, AlarmType, AuthStatusRequest, AuthenticateRequest, DefragmentRequest, DowngradeRequest,
+    HashKvRequest, HashRequest, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
+    MemberUpdateRequest, MoveLeaderRequest, SnapshotRequest, StatusRequest,
 };
 use kontiki_store::SnapshotFile;
 use tonic::Code;
 
-use crate::harness::{Member, delete, put, refused};
+use crate::harness::{Member, delete, put, refused, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn status_and_members() {
@@ -34,8 +36,23 @@ async fn status_and_members() {
     }
     refused(
         member.cluster().member_add(MemberAddRequest::default()).await,
-        Code::Unimplemented,
-        "kontiki: membership changes are not supported by this version",
+        Code::InvalidArgument,
+        "etcdserver: given member URLs are invalid",
+    );
+    let absent = MemberAddRequest { peer_urls: vec!["http://127.0.0.1:1".into()], is_learner: false };
+    let added = member.cluster().member_add(absent).await.unwrap().into_inner();
+    let new = added.member.unwrap();
+    assert_eq!((added.header.unwrap().revision, new.name.as_str(), added.members.len()), (0, "", 2));
+    let remove = MemberRemoveRequest { id: new.id };
+    assert_eq!(member.cluster().member_remove(remove).await.unwrap().into_inner().members.len(), 1);
+    refused(member.cluster().member_remove(remove).await, Code::NotFound, "etcdserver: member not found");
+    let update = MemberUpdateRequest { id: 7, ..MemberUpdateRequest::default() };
+    refused(member.cluster().member_update(update).await, Code::NotFound, "etcdserver: member not found");
+    let promote = MemberPromoteRequest { id: header.member_id };
+    refused(
+        member.cluster().member_promote(promote).await,
+        Code::FailedPrecondition,
+        "etcdserver: can only promote a learner member",
     );
     member.stop().await;
 }
@@ -72,7 +89,15 @@ async fn alarms_and_what_they_forbid() {
     };
     let no_space = [AlarmMember { member_id: id, alarm: AlarmType::Nospace as i32 }];
     assert_eq!(alarm(AlarmAction::Get, AlarmType::None).await, []);
-    assert_eq!(alarm(AlarmAction::Activate, AlarmType::Nospace).await, no_space);
+    for _ in 0..2 {
+        assert_eq!(alarm(AlarmAction::Activate, AlarmType::Nospace).await, no_space);
+    }
+    let unknown = AlarmRequest { action: 9, member_id: id, alarm: AlarmType::Nospace as i32 };
+    refused(
+        member.maintenance().alarm(unknown).await,
+        Code::InvalidArgument,
+        "etcdserver: no alarm action has number 9",
+    );
     assert_eq!(alarm(AlarmAction::Get, AlarmType::None).await, no_space);
     assert_eq!(alarm(AlarmAction::Get, AlarmType::Corrupt).await, []);
     refused(member.kv().put(put("b", "1")).await, Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded");
@@ -133,15 +158,76 @@ async fn the_rest() {
         Code::FailedPrecondition,
         "etcdserver: authentication is not enabled",
     );
-    refused(
-        auth.auth_enable(AuthEnableRequest {}).await,
-        Code::Unimplemented,
-        "kontiki: authentication is not supported by this version",
-    );
     let mut health = HealthClient::new(member.channel());
     let serving = health.check(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(serving.status, 1);
     let other = HealthCheckRequest { service: "other".into() };
     refused(health.check(other).await, Code::NotFound, "unknown service");
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_downgrade_is_looked_at_allowed_and_called_off() {
+    let member = Member::start().await;
+    let mut maintenance = member.maintenance();
+    let mut ask = async |action: DowngradeAction, version: &str| {
+        let request = DowngradeRequest { action: action.into(), version: version.into() };
+        maintenance.downgrade(request).await.map(|answer| answer.into_inner().version)
+    };
+    soon(async {
+        while member.store.cluster_version().is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let refusals = [
+        (
+            DowngradeAction::Validate,
+            "three",
+            Code::InvalidArgument,
+            "etcdserver: wrong downgrade target version format",
+        ),
+        (DowngradeAction::Enable, "3.5.0", Code::InvalidArgument, "etcdserver: invalid downgrade target version"),
+        (DowngradeAction::Validate, "3.7", Code::InvalidArgument, "etcdserver: invalid downgrade target version"),
+    ];
+    for (action, version, code, text) in refusals {
+        refused(ask(action, version).await, code, text);
+    }
+    assert_eq!(ask(DowngradeAction::Validate, "3.6").await.unwrap(), "3.7");
+    assert_eq!(ask(DowngradeAction::Enable, "3.6.0").await.unwrap(), "3.7");
+    let status = async || member.maintenance().status(StatusRequest {}).await.unwrap().into_inner();
+    let allowed = status().await;
+    let info = allowed.downgrade_info.unwrap();
+    assert_eq!(
+        (info.enabled, info.target_version.as_str(), allowed.storage_version.as_str()),
+        (true, "3.6.0", "3.6.0")
+    );
+    refused(
+        ask(DowngradeAction::Enable, "3.5.0").await,
+        Code::FailedPrecondition,
+        "etcdserver: cluster has a downgrade job in progress",
+    );
+    for _ in 0..2 {
+        assert_eq!(ask(DowngradeAction::Cancel, "").await.unwrap(), "3.7", "also where none is allowed");
+    }
+    let info = status().await.downgrade_info.unwrap();
+    assert_eq!((info.enabled, info.target_version.as_str()), (false, ""));
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_physical_compaction_answers_when_nothing_is_left_in_the_file() {
+    let member = Member::start().await;
+    for number in 0..50 {
+        member.put("a", &number.to_string()).await;
+    }
+    let compact = kontiki_api::rpc::CompactionRequest { revision: 51, physical: true };
+    soon(member.kv().compact(compact)).await.unwrap();
+    assert!(member.store.reader().swept() >= 51);
+    refused(
+        member.kv().compact(compact).await,
+        Code::OutOfRange,
+        "etcdserver: mvcc: required revision has been compacted",
+    );
     member.stop().await;
 }

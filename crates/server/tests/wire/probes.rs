@@ -82,3 +82,43 @@ async fn foreign_hosts_are_misdirected() {
     member.put("a", "1").await; // gRPC is not asked
     member.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_say_what_is_wrong() {
+    let member = Member::start().await;
+    for (number, alarm) in [(1, "NOSPACE"), (2, "CORRUPT")] {
+        let raise =
+            format!(r#"{{"action":"ACTIVATE","memberID":"{}","alarm":"{alarm}"}}"#, member.store.status().member_id);
+        assert_eq!(member.post("/v3/maintenance/alarm", &raise).await.status, 200);
+        let health = member.get("/health").await;
+        let first = "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n";
+        assert_eq!((health.status, health.body.as_str()), (503, first), "alarm {number}");
+    }
+    let health = member.get("/health?exclude=NOSPACE").await;
+    assert_eq!((health.status, health.body.as_str()), (503, "{\"health\":\"false\",\"reason\":\"ALARM CORRUPT\"}\n"));
+    assert_eq!(member.get("/health?exclude=NOSPACE&exclude=CORRUPT").await.status, 200);
+    let ready = member.get("/readyz").await;
+    let told = "[-]data_corruption failed: alarm activated: CORRUPT\n[+]serializable_read ok\n[+]linearizable_read ok\n\
+                [+]non_learner ok\n\n";
+    assert_eq!((ready.status, ready.body.as_str()), (503, told));
+    let one = member.get("/readyz/data_corruption").await;
+    assert_eq!((one.status, one.body.as_str()), (503, "[-]data_corruption failed: alarm activated: CORRUPT\n\n"));
+    assert_eq!(member.get("/readyz?exclude=data_corruption&exclude=no_such_check").await.status, 200);
+    assert_eq!(member.get("/livez?verbose").await.body, "[+]serializable_read ok\nok\n");
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_leader_only_local_probes_pass() {
+    let mut members = Member::start_of_three(1).await;
+    let member = members.remove(0);
+    let health = member.get("/health").await;
+    assert_eq!((health.status, health.body.as_str()), (503, "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}\n"));
+    assert_eq!(member.get("/health?serializable=true").await.status, 200);
+    assert_eq!(member.get("/livez").await.status, 200);
+    let ready = member.get("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("[-]linearizable_read failed: etcdserver: "), "{}", ready.body);
+    assert!(ready.body.contains("[+]serializable_read ok"), "{}", ready.body);
+    member.stop().await;
+}

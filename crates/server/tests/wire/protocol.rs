@@ -57,7 +57,7 @@ async fn large_answers_flow() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_beyond_the_limit_are_closed() {
-    let member = Member::start_with(|options| options.connections_max = 2).await;
+    let member = Member::start_with(|options| options.limits.connections_max = 2).await;
     member.put("a", "1").await; // the first connection
     let second = TcpStream::connect(member.address).await.unwrap(); // connections are accepted in the order they came
     let mut third = TcpStream::connect(member.address).await.unwrap();

@@ -46,7 +46,7 @@ impl Watcher {
         Watcher { requests, responses }
     }
 
-    async fn send(&self, union: RequestUnion) {
+    pub async fn send(&self, union: RequestUnion) {
         self.requests.send(WatchRequest { request_union: Some(union) }).await.unwrap();
     }
 
@@ -54,7 +54,7 @@ impl Watcher {
         self.send(RequestUnion::CreateRequest(request)).await;
     }
 
-    async fn next(&mut self) -> WatchResponse {
+    pub async fn next(&mut self) -> WatchResponse {
         soon(self.responses.message()).await.unwrap().expect("the stream goes on")
     }
 
@@ -129,6 +129,8 @@ async fn filters_and_identities() {
     assert!(again.created && again.canceled);
     assert_eq!(again.watch_id, -1);
     assert_eq!(again.cancel_reason, "mvcc: duplicate watch ID provided on the WatchStream");
+    let one_below_zero = WatchCreateRequest { watch_id: -1, ..on("c", "") };
+    assert_eq!(watcher.created(one_below_zero).await.watch_id, -1, "an identity like any other");
     let deletions_only = WatchCreateRequest { filters: vec![FilterType::Noput as i32], ..on("a", "") };
     assert_eq!(watcher.created(deletions_only).await.watch_id, 0);
     member.put("a", "1").await;
@@ -271,5 +273,27 @@ async fn a_client_that_goes_leaves_nothing() {
         }
     })
     .await;
+    member.stop().await;
+}
+
+/// A stream that nobody reads fills up and is served from storage later; whoever shares the connection or the keys notices
+/// nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_not_read_holds_up_nobody() {
+    let member = Member::start().await;
+    let watched = || WatchCreateRequest { key: "k".into(), range_end: "l".into(), prev_kv: true, ..Default::default() };
+    let mut unread = Watcher::open(&member).await;
+    unread.created(watched()).await;
+    let mut read = Watcher::open(&member).await;
+    read.created(watched()).await;
+    let value = "v".repeat(50_000);
+    for number in 0..400 {
+        member.put(&format!("k{}", number % 3), &value).await;
+        assert_eq!(soon(read.events(1)).await.len(), 1);
+    }
+    let late = soon(unread.events(400)).await;
+    assert_eq!(late.len(), 400);
+    let revision = |event: &String| event.split_once('@').unwrap().1.split(' ').next().unwrap().parse::<i64>().unwrap();
+    assert!(late.iter().map(revision).is_sorted());
     member.stop().await;
 }
