@@ -10,7 +10,16 @@ use kontiki_tls::TlsFiles;
 use crate::flags::Settings;
 use crate::logging::LogSettings;
 
+pub mod auth;
+pub mod compaction;
+pub mod features;
+pub mod report;
+mod tls;
 pub mod url;
+
+use auth::AuthSettings;
+use compaction::AutoCompaction;
+use features::FeatureGates;
 
 use url::Url;
 
@@ -41,6 +50,8 @@ pub struct ServerConfig {
     pub listen_client: Vec<Url>,
     /// Where members are heard.
     pub listen_peer: Vec<Url>,
+    /// Where clients' HTTP is served, if apart from their gRPC.
+    pub listen_client_http: Vec<Url>,
     /// Where only health and metrics are served.
     pub listen_metrics: Vec<Url>,
     /// Client URLs that the cluster is told.
@@ -75,14 +86,32 @@ pub struct ServerConfig {
     pub keepalive_interval: Duration,
     /// Patience for the answer.
     pub keepalive_timeout: Duration,
+    /// Clients that ping more often are sent away.
+    pub keepalive_min: Duration,
+    /// A unary call that takes longer is logged.
+    pub slow_request: Duration,
+    /// Most members at a time that only learn.
+    pub learners_max: usize,
+    /// Refuse changes of the membership that could cost the quorum.
+    pub strict_reconfig_check: bool,
+    /// Users' tokens and passwords.
+    pub auth: AuthSettings,
+    /// Removal of old revisions.
+    pub auto_compaction: AutoCompaction,
+    /// Features that are on or off.
+    pub gates: FeatureGates,
     /// Between progress reports of quiet watches.
     pub progress_notify_interval: Duration,
     /// Whether the metrics contain the time of every call.
     pub metrics_extensive: bool,
     /// Host names that HTTP requests may ask for.
     pub host_whitelist: Vec<String>,
+    /// Origins whose pages may read the answers.
+    pub cors: Vec<String>,
     /// Serve JSON under `/v3/`.
     pub gateway: bool,
+    /// Serve what `/debug/pprof/` has here.
+    pub profiles: bool,
     /// TLS towards clients.
     pub client_tls: TlsFiles,
     /// TLS between members.
@@ -177,7 +206,10 @@ impl ServerConfig {
             return Err(value_error("advertise-client-urls", problem));
         }
         let advertise_peer = urls(settings, "initial-advertise-peer-urls")?;
-        let config = ServerConfig {
+        let mut warnings = settings.warnings.clone();
+        let gates = FeatureGates::settle(settings, &mut warnings)?;
+        check_unused(settings)?;
+        let mut config = ServerConfig {
             given: Given {
                 name: settings.is_set("name"),
                 initial_cluster: settings.is_set("initial-cluster"),
@@ -185,6 +217,7 @@ impl ServerConfig {
             },
             wal_dir: Some(settings.text("wal-dir")).filter(|path| !path.is_empty()).map(PathBuf::from),
             listen_peer: urls(settings, "listen-peer-urls")?,
+            listen_client_http: urls(settings, "listen-client-http-urls")?,
             listen_metrics: urls(settings, "listen-metrics-urls")?,
             advertise_client: urls(settings, "advertise-client-urls")?,
             initial_cluster: initial_cluster(settings, &name, &advertise_peer)?,
@@ -199,14 +232,23 @@ impl ServerConfig {
             concurrent_streams_max: bounded(settings, "max-concurrent-streams", 1, u64::from(u32::MAX))? as u32,
             keepalive_interval: settings.duration("grpc-keepalive-interval"),
             keepalive_timeout: settings.duration("grpc-keepalive-timeout"),
+            keepalive_min: settings.duration("grpc-keepalive-min-time"),
+            slow_request: settings.duration("warning-unary-request-duration"),
+            learners_max: bounded(settings, "max-learners", 0, 1 << 16)? as usize,
+            strict_reconfig_check: settings.switch("strict-reconfig-check"),
+            auth: AuthSettings::settle(settings, &mut warnings)?,
+            auto_compaction: AutoCompaction::settle(settings)?,
+            gates,
             progress_notify_interval: progress_notify_interval(settings)?,
             metrics_extensive: choice(settings, "metrics", &["basic", "extensive"])? == "extensive",
             host_whitelist: settings.list("host-whitelist").to_vec(),
+            cors: settings.list("cors").to_vec(),
             gateway: settings.switch("enable-grpc-gateway"),
-            client_tls: TlsFiles::default(),
-            peer_tls: TlsFiles::default(),
-            log: LogSettings::settle(settings)?,
-            warnings: settings.warnings.clone(),
+            profiles: settings.switch("enable-pprof"),
+            client_tls: tls::client(settings)?,
+            peer_tls: tls::peer(settings)?,
+            log: LogSettings::settle(settings, &mut warnings)?,
+            warnings,
             name,
             data_dir,
             listen_client,
@@ -214,15 +256,30 @@ impl ServerConfig {
             heartbeat_interval,
             election_timeout,
         };
+        if config.name == "default" {
+            let warning = "--name is the default: members of a cluster that share a name can be mistaken for one";
+            config.warnings.push(warning.to_owned());
+        }
         config.check_ports()?;
+        config.check_tls()?;
         config.check_membership()?;
         Ok(config)
+    }
+
+    /// URLs and certificates must fit together.
+    fn check_tls(&mut self) -> Result<(), ConfigError> {
+        let (client, peer) = ("cert-file", "peer-cert-file");
+        tls::check_urls(&self.client_tls, "listen-client-urls", client, &self.listen_client, &mut self.warnings)?;
+        let http = &self.listen_client_http;
+        tls::check_urls(&self.client_tls, "listen-client-http-urls", client, http, &mut self.warnings)?;
+        tls::check_urls(&self.peer_tls, "listen-peer-urls", peer, &self.listen_peer, &mut self.warnings)
     }
 
     /// No address may be opened twice.
     fn check_ports(&self) -> Result<(), ConfigError> {
         let listening = [
             ("listen-client-urls", &self.listen_client),
+            ("listen-client-http-urls", &self.listen_client_http),
             ("listen-peer-urls", &self.listen_peer),
             ("listen-metrics-urls", &self.listen_metrics),
         ];
@@ -339,6 +396,17 @@ fn choice<'a>(settings: &'a Settings, flag: &'static str, known: &[&str]) -> Res
     Ok(text)
 }
 
+/// What etcd refuses in settings that have no effect here: a file that it would not start with is wrong here, too.
+fn check_unused(settings: &Settings) -> Result<(), ConfigError> {
+    if settings.switch("enable-distributed-tracing") {
+        bounded(settings, "distributed-tracing-sampling-rate", 0, 1_000_000)?;
+    }
+    if settings.duration("compact-hash-check-time").is_zero() {
+        return Err(value_error("compact-hash-check-time", "must be longer than zero"));
+    }
+    Ok(())
+}
+
 fn progress_notify_interval(settings: &Settings) -> Result<Duration, ConfigError> {
     let flag = "watch-progress-notify-interval";
     let interval = settings.duration(flag);
@@ -362,7 +430,7 @@ fn read_urls(flag: &'static str, texts: &[String]) -> Result<Vec<Url>, ConfigErr
         }
         urls.push(url);
     }
-    if urls.is_empty() && flag != "listen-metrics-urls" {
+    if urls.is_empty() && !["listen-metrics-urls", "listen-client-http-urls"].contains(&flag) {
         return Err(value_error(flag, "needs at least one URL"));
     }
     Ok(urls)

@@ -3,7 +3,7 @@
 //! Three sources say what a flag is worth: the command line wins over the environment, the environment over the
 //! default; a file named by `--config-file` replaces both. Every flag of etcd is known. Those that this version does
 //! not honour are accepted with a warning, unless running without them would be something else than was asked for
-//! (encryption, for one): those are refused.
+//! (discovery, for one): those are refused.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,8 +12,9 @@ use std::time::Duration;
 mod file;
 mod nearest;
 mod table;
-mod value;
+pub mod value;
 
+pub use table::FEATURE_GATES;
 use value::Value;
 
 /// What a flag takes.
@@ -31,6 +32,8 @@ pub enum Kind {
     Signed,
     /// Strings separated by commas.
     List,
+    /// Whatever is attached to it, or nothing: etcd looks at these no longer.
+    Anything,
 }
 
 /// What a flag does here.
@@ -38,10 +41,10 @@ pub enum Kind {
 pub enum Effect {
     /// The same as in etcd.
     Used,
+    /// The same, but for this.
+    Differs(&'static str),
     /// Nothing, for this reason; setting it warns.
     Idle(&'static str),
-    /// Asks for encryption; setting it is an error.
-    Tls,
     /// Setting it is an error, for this reason.
     Refused(&'static str),
 }
@@ -88,12 +91,6 @@ pub enum FlagError {
         /// What was expected.
         expected: String,
     },
-    /// Encryption was asked for.
-    #[error(
-        "{0} asks for TLS, which is not in this version; nothing was started, so that nothing is sent in plain text \
-         by mistake: use http:// URLs without TLS flags, inside a network that you trust"
-    )]
-    Tls(String),
     /// A setting that may not be ignored.
     #[error("{origin} cannot be used: {why}")]
     Refused {
@@ -170,7 +167,7 @@ pub fn read(words: &[String], environment: &[(String, String)]) -> Result<Reques
         let flag = find(name).ok_or_else(|| unknown(name))?;
         let text = match (attached, flag.kind) {
             (Some(text), _) => text,
-            (None, Kind::Bool) => "true".to_owned(),
+            (None, Kind::Bool | Kind::Anything) => "true".to_owned(),
             (None, _) => words.next().cloned().ok_or(FlagError::NoValue(flag.name))?,
         };
         seen.push((flag, text));
@@ -181,8 +178,11 @@ pub fn read(words: &[String], environment: &[(String, String)]) -> Result<Reques
         for (flag, value) in file::read(&path)? {
             settings.set(flag, value, Source::File, &format!("{path}: {}", flag.name))?;
         }
-        if !seen.iter().all(|(flag, _)| flag.name == "config-file") {
-            settings.warnings.push(format!("all other flags are ignored because of --config-file {path}"));
+        let other_flags = seen.iter().any(|(flag, _)| flag.name != "config-file");
+        if other_flags || environment.iter().any(|(key, text)| is_setting(key, text)) {
+            let warning =
+                format!("all other flags and all ETCD_ variables are ignored because of --config-file {path}");
+            settings.warnings.push(warning);
         }
         return Ok(Request::Serve(settings));
     }
@@ -210,27 +210,36 @@ pub fn help() -> String {
 
 fn explanation(flag: &Flag) -> String {
     match flag.effect {
-        Effect::Used | Effect::Tls => flag.help.to_owned(),
+        Effect::Used => flag.help.to_owned(),
+        Effect::Differs(how) => format!("{}; {how}", flag.help),
         Effect::Idle(why) => format!("accepted, has no effect: {why}"),
         Effect::Refused(why) => format!("refused: {why}"),
     }
 }
 
-fn all() -> impl Iterator<Item = &'static Flag> {
+/// Every row of the table.
+pub fn all() -> impl Iterator<Item = &'static Flag> {
     table::GROUPS.iter().flat_map(|(_, flags)| flags.iter())
 }
 
 /// The row of a name, in its present or its experimental spelling.
-fn find(name: &str) -> Option<&'static Flag> {
+pub fn find(name: &str) -> Option<&'static Flag> {
     let twin = name.strip_prefix("experimental-").filter(|twin| table::EXPERIMENTAL_TWINS.contains(twin));
     let name = twin.unwrap_or(name);
     all().find(|flag| flag.name == name)
 }
 
 fn unknown(name: &str) -> FlagError {
-    let useful = all().filter(|flag| !matches!(flag.effect, Effect::Idle(_)));
-    let nearest = nearest::nearest(name, useful.map(|flag| flag.name)).map(str::to_owned);
+    let useful = all().filter(|flag| !matches!(flag.effect, Effect::Idle(_))).map(|flag| flag.name);
+    let known = useful.chain(all().map(|flag| flag.name)); // of two that are as near, the one that does something
+    let nearest = nearest::nearest(name, known).map(str::to_owned);
     FlagError::Unknown { name: name.to_owned(), nearest }
+}
+
+/// Whether a variable would set a flag other than the path of the file.
+fn is_setting(key: &str, text: &str) -> bool {
+    let name = key.strip_prefix("ETCD_").map(|rest| rest.to_ascii_lowercase().replace('_', "-"));
+    !text.is_empty() && name.is_some_and(|name| name != "config-file" && find(&name).is_some())
 }
 
 fn lookup(environment: &[(String, String)], key: &str) -> Option<String> {
@@ -283,15 +292,21 @@ impl Settings {
             check_gates(&value, origin)?;
         }
         match flag.effect {
-            Effect::Tls if changed => return Err(FlagError::Tls(origin.to_owned())),
             Effect::Refused(why) if changed => {
                 return Err(FlagError::Refused { origin: origin.to_owned(), why: why.to_owned() });
             }
-            Effect::Idle(why) if changed => self.warnings.push(format!("{origin} has no effect: {why}")),
-            Effect::Used | Effect::Tls | Effect::Refused(_) | Effect::Idle(_) => {}
+            Effect::Idle(why) if changed => self.warn(format!("{origin} has no effect: {why}")),
+            Effect::Used | Effect::Differs(_) | Effect::Refused(_) | Effect::Idle(_) => {}
         }
         self.values.insert(flag.name, (value, source));
         Ok(())
+    }
+
+    /// Keeps a warning for when a logger exists; the same one only once.
+    fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     /// Whether anything but the default gave this flag its value.
@@ -354,11 +369,12 @@ fn check_gates(value: &Value, origin: &str) -> Result<(), FlagError> {
     let Value::List(gates) = value else { return Ok(()) };
     for gate in gates {
         let (name, on) = gate.split_once('=').unwrap_or((gate, ""));
-        if !table::FEATURE_GATES.contains(&name) || Value::read(Kind::Bool, on).is_err() {
+        if !table::FEATURE_GATES.iter().any(|gate| gate.name == name) || Value::read(Kind::Bool, on).is_err() {
+            let names: Vec<&str> = table::FEATURE_GATES.iter().map(|gate| gate.name).collect();
             return Err(FlagError::Value {
                 origin: origin.to_owned(),
                 text: gate.clone(),
-                expected: format!("expected Name=true or Name=false, with one of {}", table::FEATURE_GATES.join(", ")),
+                expected: format!("expected Name=true or Name=false, with one of {}", names.join(", ")),
             });
         }
     }

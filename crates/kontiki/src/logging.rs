@@ -7,6 +7,7 @@
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tracing::field::{Field, Visit};
@@ -19,8 +20,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::ConfigError;
 use crate::flags::Settings;
 
+mod rotation;
 mod timestamp;
 
+use rotation::{RotatedFile, Rotation};
 use timestamp::timestamp;
 
 /// What is logged, how, and where to.
@@ -29,6 +32,7 @@ pub struct LogSettings {
     level: LevelFilter,
     console: bool,
     outputs: Vec<Output>,
+    rotation: Option<Rotation>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +53,8 @@ pub struct LogError {
 }
 
 impl LogSettings {
-    /// Reads `--logger`, `--log-level`, `--log-format` and `--log-outputs`.
-    pub fn settle(settings: &Settings) -> Result<LogSettings, ConfigError> {
+    /// Reads the flags of logging.
+    pub fn settle(settings: &Settings, warnings: &mut Vec<String>) -> Result<LogSettings, ConfigError> {
         let value = |flag, problem: String| ConfigError::Value { flag, problem };
         match settings.text("logger") {
             "zap" => {}
@@ -87,12 +91,23 @@ impl LogSettings {
         if outputs.is_empty() {
             outputs.push(Output::Stderr);
         }
-        Ok(LogSettings { level, console, outputs })
+        let mut rotation = None;
+        if settings.switch("enable-log-rotation") {
+            let flag = "log-rotation-config-json";
+            let (parsed, in_vain) = Rotation::parse(settings.text(flag)).map_err(|problem| value(flag, problem))?;
+            if outputs.iter().filter(|output| matches!(output, Output::File(_))).count() != 1 {
+                let problem = "needs exactly one file among --log-outputs".to_owned();
+                return Err(value("enable-log-rotation", problem));
+            }
+            rotation = Some(parsed);
+            warnings.extend(in_vain);
+        }
+        Ok(LogSettings { level, console, outputs, rotation })
     }
 
     /// The demo's: warnings into a file, since the screen is the demo's own.
     pub fn to_file(path: String) -> LogSettings {
-        LogSettings { level: LevelFilter::INFO, console: true, outputs: vec![Output::File(path)] }
+        LogSettings { level: LevelFilter::INFO, console: true, outputs: vec![Output::File(path)], rotation: None }
     }
 
     /// Begins to log, for the rest of this process.
@@ -103,8 +118,7 @@ impl LogSettings {
                 Output::Stderr => Sink::Stderr,
                 Output::Stdout => Sink::Stdout,
                 Output::File(path) => {
-                    let opened = File::options().create(true).append(true).open(path);
-                    Sink::File(opened.map_err(|source| LogError { path: path.clone(), source })?)
+                    Sink::open(path, self.rotation).map_err(|source| LogError { path: path.clone(), source })?
                 }
             });
         }
@@ -119,9 +133,17 @@ enum Sink {
     Stderr,
     Stdout,
     File(File),
+    Rotated(Mutex<RotatedFile>),
 }
 
 impl Sink {
+    fn open(path: &str, rotation: Option<Rotation>) -> std::io::Result<Sink> {
+        match rotation {
+            None => File::options().create(true).append(true).open(path).map(Sink::File),
+            Some(rotation) => RotatedFile::open(path, rotation).map(|file| Sink::Rotated(Mutex::new(file))),
+        }
+    }
+
     /// Writes one line in one call, so that lines of several threads do not mix. A log that cannot be written is not
     /// worth stopping a member for.
     fn write(&self, line: &str) {
@@ -129,6 +151,7 @@ impl Sink {
             Sink::Stderr => std::io::stderr().lock().write_all(line.as_bytes()),
             Sink::Stdout => std::io::stdout().lock().write_all(line.as_bytes()),
             Sink::File(file) => (&*file).write_all(line.as_bytes()),
+            Sink::Rotated(file) => file.lock().unwrap_or_else(PoisonError::into_inner).write(line.as_bytes()),
         };
     }
 }
@@ -142,7 +165,7 @@ struct ZapLayer {
 impl<S: Subscriber> Layer<S> for ZapLayer {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         // The network libraries tell every frame at debug: theirs only from warnings on.
-        let ours = metadata.target().starts_with("kontiki");
+        let ours = metadata.target().starts_with("kontiki") || metadata.target() == "audit";
         *metadata.level() <= self.level && (ours || *metadata.level() <= Level::WARN)
     }
 

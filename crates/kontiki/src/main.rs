@@ -7,16 +7,20 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod check;
+#[cfg(test)]
+mod compatibility;
 mod config;
 mod ctl;
 mod demo;
 mod dump;
 mod flags;
+mod import;
 mod logging;
 mod member;
 mod notify;
 mod output;
 mod panics;
+mod ports;
 mod progress;
 mod server;
 mod sim;
@@ -44,6 +48,8 @@ enum Command {
     Ctl(Box<ctl::CtlArgs>),
     /// Save, check and restore snapshots
     Snapshot(Box<ctl::SnapshotArgs>),
+    /// Bring the data of a running etcd over into a cluster of Kontiki
+    Import(Box<import::ImportArgs>),
     /// Check the data directory of a stopped member: is it whole? Ends with 0 if so, 1 if not, 2 if that cannot be told
     Check(check::CheckArgs),
     /// Print what stands in the log and in the state of a stopped member
@@ -75,6 +81,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Ctl(args) => ctl::run(*args),
         Command::Snapshot(args) => ctl::run(args.into()),
+        Command::Import(args) => import::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Sim(args) => sim::run(&args),

@@ -1,33 +1,16 @@
 //! A running member: its store, and the front door on it. Conversions from settings to both live here.
 
-use std::net::TcpListener;
-
-use kontiki_server::ServerOptions;
-use kontiki_store::{InitialMember, Options, StartError, Store, Tuning};
+use kontiki_server::{Feature, Listener, ServerOptions};
+use kontiki_store::{
+    AuthOptions, InitialMember, MembershipOptions, Options, PeerListener, StartError, Store, Tuning, Upkeep,
+};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::config::ServerConfig;
+use crate::config::compaction::AutoCompaction;
 use crate::config::url::Url;
-use crate::config::{ConfigError, ServerConfig};
-
-/// The ports of a member, opened before anything else is touched, so that one in use stops nothing half-way.
-pub struct Ports {
-    client: Vec<TcpListener>,
-    peer: Vec<TcpListener>,
-    metrics: Vec<TcpListener>,
-}
-
-impl Ports {
-    /// Opens every port that the settings name.
-    pub fn open(config: &ServerConfig) -> Result<Ports, ConfigError> {
-        let open = |flag, urls: &[Url]| urls.iter().map(|url| url.listen(flag)).collect::<Result<Vec<_>, _>>();
-        Ok(Ports {
-            client: open("listen-client-urls", &config.listen_client)?,
-            peer: open("listen-peer-urls", &config.listen_peer)?,
-            metrics: open("listen-metrics-urls", &config.listen_metrics)?,
-        })
-    }
-}
+use crate::ports::Ports;
 
 /// A running member. Dropping it without [`Member::stop`] leaves the work to the process's end.
 pub struct Member {
@@ -40,13 +23,14 @@ pub struct Member {
 impl Member {
     /// Opens the data and serves it. A leader may not be known yet.
     pub async fn start(config: &ServerConfig, ports: Ports) -> Result<Member, StartError> {
-        let store = Store::start(store_options(config, ports.peer)).await?;
+        let Ports { client, http, metrics, peer, connector } = ports;
+        let options = Options { peer_connector: connector, ..store_options(config, peer) };
+        let store = Store::start(options).await?;
         let (close_door, closing) = oneshot::channel();
         let (report, door_failed) = watch::channel(None);
-        let serving =
-            kontiki_server::serve(store.clone(), server_options(config, ports.client, ports.metrics), async {
-                let _ = closing.await; // a member that is dropped closes its door too
-            });
+        let serving = kontiki_server::serve(store.clone(), server_options(config, client, http, metrics), async {
+            let _ = closing.await; // a member that is dropped closes its door too
+        });
         let door = tokio::spawn(async move {
             if let Err(error) = serving.await {
                 report.send_replace(Some(format!("clients can no longer be served: {error}")));
@@ -90,7 +74,7 @@ async fn reason<R: ToString>(mut failed: watch::Receiver<Option<R>>) -> String {
     }
 }
 
-fn store_options(config: &ServerConfig, peer_listeners: Vec<TcpListener>) -> Options {
+fn store_options(config: &ServerConfig, peer_listeners: Vec<PeerListener>) -> Options {
     let texts = |urls: &[Url]| urls.iter().map(Url::to_string).collect::<Vec<_>>();
     let initial = |member: &crate::config::InitialMember| InitialMember {
         name: member.name.clone(),
@@ -108,6 +92,7 @@ fn store_options(config: &ServerConfig, peer_listeners: Vec<TcpListener>) -> Opt
         advertise_peer_urls: texts(&config.advertise_peer),
         advertise_client_urls: texts(&config.advertise_client),
         peer_listeners,
+        peer_connector: None,
         heartbeat_interval: config.heartbeat_interval,
         election_timeout: config.election_timeout,
         pre_vote: config.pre_vote,
@@ -115,23 +100,55 @@ fn store_options(config: &ServerConfig, peer_listeners: Vec<TcpListener>) -> Opt
         trailing_entries: config.trailing_entries,
         progress_notify_interval: config.progress_notify_interval,
         request_bytes_max: config.request_bytes_max,
+        upkeep: Upkeep { auto_compaction: auto_compaction(config.auto_compaction), ..Upkeep::default() },
+        auth: AuthOptions {
+            token: config.auth.token.clone(),
+            token_ttl: config.auth.token_ttl,
+            bcrypt_cost: config.auth.bcrypt_cost,
+        },
+        membership: MembershipOptions {
+            learners_max: u32::try_from(config.learners_max).unwrap_or(u32::MAX),
+            strict: config.strict_reconfig_check,
+            ..MembershipOptions::default()
+        },
         tuning: Tuning::default(),
     }
 }
 
-fn server_options(config: &ServerConfig, client: Vec<TcpListener>, metrics: Vec<TcpListener>) -> ServerOptions {
+fn auto_compaction(settings: AutoCompaction) -> Option<kontiki_store::AutoCompaction> {
+    match settings {
+        AutoCompaction::Off => None,
+        AutoCompaction::Periodic(age) => Some(kontiki_store::AutoCompaction::Periodic(age)),
+        AutoCompaction::Revision(revisions) => Some(kontiki_store::AutoCompaction::Revisions(revisions)),
+    }
+}
+
+fn server_options(
+    config: &ServerConfig,
+    client: Vec<Listener>,
+    http: Vec<Listener>,
+    metrics: Vec<Listener>,
+) -> ServerOptions {
+    let features = config.gates.all.iter().map(|(name, stage, on)| Feature { name, stage, on: *on });
     ServerOptions {
         listeners: client,
+        http_listeners: http,
         metrics_listeners: metrics,
         request_bytes_max: config.request_bytes_max,
         txn_ops_max: config.txn_operations_max,
-        streams_max: config.concurrent_streams_max,
+        // More than this is never met by a client that means well, and costs memory (docs/decisions/0024).
+        streams_max: config.concurrent_streams_max.min(ServerOptions::default().streams_max),
         keepalive_interval: config.keepalive_interval,
         keepalive_timeout: config.keepalive_timeout,
+        keepalive_min: config.keepalive_min,
         election_timeout: config.election_timeout,
         extensive_metrics: config.metrics_extensive,
         host_whitelist: config.host_whitelist.clone(),
+        cors: config.cors.clone(),
         gateway: config.gateway,
+        debug: config.profiles,
+        slow_request: config.slow_request,
+        features: features.collect(),
         ..ServerOptions::default()
     }
 }

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use kontiki_store::StartError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::config::report::report;
 use crate::config::{ConfigError, ServerConfig, joined};
 use crate::flags::{self, FlagError, Request};
 use crate::logging::LogError;
-use crate::member::{Member, Ports};
+use crate::member::Member;
+use crate::ports::Ports;
 use crate::{notify, panics, version};
 
 /// Why a member does not run, or no longer.
@@ -87,6 +89,7 @@ async fn serve(config: &ServerConfig) -> Result<(), ServerError> {
         version = version::NUMBER,
         "starting a member"
     );
+    report(config);
     let member = Member::start(config, ports).await?;
     let announced = async {
         member.until_led().await;

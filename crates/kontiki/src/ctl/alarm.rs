@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use kontiki_api::rpc::alarm_request::AlarmAction;
 use kontiki_api::rpc::{AlarmRequest, AlarmResponse, AlarmType};
+use prost::Message;
 
 use super::client::{Connection, Context};
 use super::failure::Failure;
@@ -42,6 +43,12 @@ pub async fn list(from: &Connection) -> Result<AlarmResponse, tonic::Status> {
 }
 
 impl Show for AlarmResponse {
+    const PROTOBUF: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
     fn simple(&self, text: &mut Text) {
         for alarm in &self.alarms {
             text.line(format!("memberID:{} alarm:{} ", alarm.member_id, alarm.alarm().as_str_name()));

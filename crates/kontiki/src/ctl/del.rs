@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 use kontiki_api::rpc::{DeleteRangeRequest, DeleteRangeResponse};
+use prost::Message;
 
 use super::client::Context;
 use super::failure::Failure;
@@ -53,6 +54,12 @@ impl DelArgs {
 }
 
 impl Show for DeleteRangeResponse {
+    const PROTOBUF: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
     fn simple(&self, text: &mut Text) {
         text.line(self.deleted.to_string());
         self.prev_kvs.iter().for_each(|pair| text.pair(pair));

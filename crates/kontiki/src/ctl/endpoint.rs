@@ -49,7 +49,7 @@ pub async fn run(context: &Context, args: EndpointArgs) -> Result<(), Failure> {
 }
 
 /// The client addresses of all members.
-async fn of_cluster(context: &Context) -> Result<Vec<String>, Failure> {
+pub async fn of_cluster(context: &Context) -> Result<Vec<String>, Failure> {
     let members =
         member::members(context, true).await.map_err(|failure| failure.within("failed to fetch endpoints"))?;
     let mut endpoints: Vec<String> = members.members.into_iter().flat_map(|member| member.client_urls).collect();

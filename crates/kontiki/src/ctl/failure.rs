@@ -56,6 +56,12 @@ impl Failure {
         Failure { text: text.into(), code: BAD_ARGUMENTS }
     }
 
+    /// A command of the user ended badly: its exit code is ours.
+    pub fn of_command(code: Option<i32>, text: &str) -> Failure {
+        let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(ERROR);
+        Failure { text: text.replace("exit status: ", "exit status "), code }
+    }
+
     /// Everything was said already; only the exit code is left.
     pub fn silent() -> Failure {
         Failure { text: String::new(), code: ERROR }

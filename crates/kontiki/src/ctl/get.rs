@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use clap::Args;
 use kontiki_api::rpc::range_request::{SortOrder, SortTarget};
 use kontiki_api::rpc::{RangeRequest, RangeResponse};
+use prost::Message;
 
 use super::client::Context;
 use super::failure::Failure;
 use super::json::Json;
 use super::keys::{KeyRange, Meaning};
-use super::show::{self, Fields, Format, Show, Text};
+use super::show::{self, Fields, Format, Printer, Show, Text};
 
 /// Words and flags of `get`.
 #[derive(Args, Debug)]
@@ -45,6 +46,9 @@ pub struct GetArgs {
     /// Print only how many keys there are (with -w fields)
     #[arg(long)]
     count_only: bool,
+    /// Have the answer sent in parts (servers of version 3.7 and later)
+    #[arg(long)]
+    pub stream: bool,
     /// Leave the keys out (with -w simple)
     #[arg(long)]
     print_value_only: bool,
@@ -72,9 +76,31 @@ pub async fn run(context: &Context, args: GetArgs) -> Result<(), Failure> {
     if args.count_only && printer.format != Format::Fields {
         return Err(Failure::arguments("--count-only is only for `--write-out=fields`"));
     }
+    let stream = args.stream;
     let request = args.request()?;
+    if stream {
+        return get_in_parts(context, printer, request).await;
+    }
     let answer = context.read(async |from| Ok(from.kv().range(request.clone()).await?.into_inner())).await?;
     printer.print(&answer)
+}
+
+/// Simple output is printed as it comes; every other form is that of the whole answer.
+async fn get_in_parts(context: &Context, printer: Printer, request: RangeRequest) -> Result<(), Failure> {
+    let connection = context.connect(0).await?;
+    let failed = |status: tonic::Status| connection.failure(&status);
+    let mut parts = connection.kv().range_stream(request).await.map_err(failed)?.into_inner();
+    let mut whole = RangeResponse::default();
+    while let Some(part) = parts.message().await.map_err(failed)? {
+        let part = part.range_response.unwrap_or_default();
+        if printer.format == Format::Simple {
+            printer.print(&part)?;
+        } else {
+            whole.kvs.extend(part.kvs);
+            (whole.header, whole.more, whole.count) = (part.header, part.more, part.count);
+        }
+    }
+    if printer.format == Format::Simple { Ok(()) } else { printer.print(&whole) }
 }
 
 impl GetArgs {
@@ -138,6 +164,12 @@ fn sort_order(name: &str, target: SortTarget) -> Result<SortOrder, Failure> {
 }
 
 impl Show for RangeResponse {
+    const PROTOBUF: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
     fn simple(&self, text: &mut Text) {
         self.kvs.iter().for_each(|pair| text.pair(pair));
     }

@@ -48,6 +48,22 @@ impl Json {
         Json::List(items.into_iter().map(|item| Json::Object(value(item))).collect())
     }
 
+    /// The same with the ids of clusters and members in hexadecimal.
+    pub fn with_hex_ids(self) -> Json {
+        const IDS: [&str; 3] = ["cluster_id", "member_id", "ID"];
+        match self {
+            Json::List(items) => Json::List(items.into_iter().map(Json::with_hex_ids).collect()),
+            Json::Object(Object(fields)) => {
+                let field = |(name, value)| match value {
+                    Json::Unsigned(id) if IDS.contains(&name) => (name, Json::Text(format!("{id:x}"))),
+                    value => (name, value.with_hex_ids()),
+                };
+                Json::Object(Object(fields.into_iter().map(field).collect()))
+            }
+            other => other,
+        }
+    }
+
     fn is_zero(&self) -> bool {
         match self {
             Json::Null | Json::Bool(false) | Json::Signed(0) | Json::Unsigned(0) => true,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::failure::Failure;
 
 /// The single zero byte that stands for "no first key" and "no end".
-const OPEN: &[u8] = b"\0";
+pub const OPEN: &[u8] = b"\0";
 
 /// A key, or the keys from `key` up to and without `range_end`.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +66,7 @@ fn first_or_open(key: Bytes) -> Bytes {
 }
 
 /// The first key behind all that begin with `prefix`: the last byte that can be raised is raised, what follows it is cut.
-fn prefix_end(prefix: &[u8]) -> Bytes {
+pub fn prefix_end(prefix: &[u8]) -> Bytes {
     match prefix.iter().rposition(|byte| *byte < 0xff) {
         Some(last) => {
             let mut end = prefix[..=last].to_vec();

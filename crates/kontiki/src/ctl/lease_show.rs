@@ -4,6 +4,7 @@ use kontiki_api::rpc::{
     LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
     ResponseHeader,
 };
+use prost::Message;
 
 use super::json::{Json, Object};
 use super::show::{self, Fields, Show, Text};
@@ -26,6 +27,12 @@ fn flat(header: &Option<ResponseHeader>) -> Object {
 }
 
 impl Show for LeaseGrantResponse {
+    const PROTOBUF: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
     fn simple(&self, text: &mut Text) {
         text.line(format!("lease {:016x} granted with TTL({}s)", self.id, self.ttl));
     }
@@ -42,6 +49,12 @@ impl Show for LeaseGrantResponse {
 }
 
 impl Show for Revoked {
+    const PROTOBUF: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.answer.encode_to_vec()
+    }
+
     fn simple(&self, text: &mut Text) {
         text.line(format!("lease {:016x} revoked", self.id));
     }
@@ -56,6 +69,12 @@ impl Show for Revoked {
 }
 
 impl Show for LeaseKeepAliveResponse {
+    const PROTOBUF: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
     fn simple(&self, text: &mut Text) {
         text.line(format!("lease {:016x} keepalived with TTL({})", self.id, self.ttl));
     }
@@ -72,6 +91,12 @@ impl Show for LeaseKeepAliveResponse {
 }
 
 impl Show for TimeToLive {
+    const PROTOBUF: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.answer.encode_to_vec()
+    }
+
     fn simple(&self, text: &mut Text) {
         let answer = &self.answer;
         if answer.granted_ttl == 0 && answer.ttl == -1 {
@@ -107,6 +132,12 @@ impl Show for TimeToLive {
 }
 
 impl Show for LeaseLeasesResponse {
+    const PROTOBUF: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
     fn simple(&self, text: &mut Text) {
         text.line(format!("found {} leases", self.leases.len()));
         self.leases.iter().for_each(|lease| text.line(format!("{:016x}", lease.id)));

@@ -1,6 +1,7 @@
 //! How answers about members look.
 
-use kontiki_api::rpc::{Member, MemberAddResponse, MemberListResponse, ResponseHeader};
+use kontiki_api::rpc::{Member, MemberAddResponse, MemberListResponse, MemberRemoveResponse, ResponseHeader};
+use prost::Message;
 
 use super::gotext::quote;
 use super::json::{Json, Object};
@@ -38,6 +39,12 @@ fn cluster_id(header: &Option<ResponseHeader>) -> u64 {
 
 impl Show for MemberListResponse {
     const TABLE: bool = true;
+    const PROTOBUF: bool = true;
+    const HEX_IDS: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
 
     fn simple(&self, text: &mut Text) {
         text.raw(&self.table().lines());
@@ -78,6 +85,12 @@ impl Show for MemberListResponse {
 
 impl Show for Added {
     const FIELDS: bool = false;
+    const PROTOBUF: bool = true;
+    const HEX_IDS: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.answer.encode_to_vec()
+    }
 
     fn simple(&self, text: &mut Text) {
         let added = self.answer.member.clone().unwrap_or_default();
@@ -107,6 +120,13 @@ impl Show for Added {
 
 impl Show for Changed {
     const FIELDS: bool = false;
+    const PROTOBUF: bool = true;
+    const HEX_IDS: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        let message = MemberRemoveResponse { header: self.header, members: self.members.clone() };
+        message.encode_to_vec()
+    }
 
     fn simple(&self, text: &mut Text) {
         text.line(format!("Member {:16x} {} cluster {:16x}", self.id, self.how, cluster_id(&self.header)));
@@ -119,8 +139,8 @@ impl Show for Changed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::show::Format;
     use super::super::show::testing::{header, render};
+    use super::super::show::{Format, Printer};
     use super::*;
 
     fn members() -> Vec<Member> {
@@ -154,6 +174,10 @@ mod tests {
              \"name\":\"one\",\"peerURLs\":[\"http://127.0.0.1:2380\"],\"clientURLs\":[\"http://127.0.0.1:2379\"]},\
              {\"ID\":2748,\"peerURLs\":[\"http://p:1\",\"http://p:2\"],\"isLearner\":true}]}\n"
         );
+        let hex = String::from_utf8(Printer { format: Format::Json, hex: true, value_only: false }.render(&answer));
+        assert!(hex.is_ok_and(|hex| hex.starts_with(
+            "{\"header\":{\"cluster_id\":\"1\",\"member_id\":\"2\",\"raft_term\":3},\"members\":[{\"ID\":\"82039f3eee02bfb3\","
+        )));
         let table = "\
 +------------------+-----------+------+-----------------------+-----------------------+------------+
 |        ID        |  STATUS   | NAME |      PEER ADDRS       |     CLIENT ADDRS      | IS LEARNER |

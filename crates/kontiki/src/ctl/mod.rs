@@ -9,32 +9,51 @@
 //! - [`show`], [`json`], [`table`] the output.
 
 mod alarm;
-mod client;
+pub mod auth;
+mod auth_show;
+pub mod changes;
+mod check;
+mod check_load;
+pub mod client;
 mod compaction;
 mod compare;
+mod completion;
+mod defrag;
 mod del;
+mod dial;
+mod downgrade;
+mod elect;
 mod endpoint;
 mod endpoint_show;
-mod failure;
+pub mod failure;
 mod get;
-mod goflags;
+pub mod goflags;
 pub mod gotext;
 pub mod json;
-mod keys;
+pub mod keys;
 mod lease;
 mod lease_show;
+mod lock;
 mod member;
 mod member_show;
+mod memory;
+pub mod mirror;
 mod move_leader;
+pub mod password;
 mod put;
 mod restore;
-mod settings;
+mod role;
+mod secure;
+pub mod session;
+pub mod settings;
 mod show;
 mod snapshot;
 mod snapshot_save;
 mod snapshot_show;
+mod status;
 mod table;
 mod txn;
+mod user;
 mod version;
 mod watch;
 mod watch_lines;
@@ -85,9 +104,41 @@ enum Family {
     Member(member::MemberCommand),
     /// Ask each endpoint how it is.
     Endpoint(endpoint::EndpointArgs),
+    /// Say whether the cluster is well, why not, and what to do.
+    Status,
     /// List and clear alarms.
     #[command(subcommand)]
     Alarm(alarm::AlarmCommand),
+    /// Hold a lock until interrupted, or while a command runs.
+    Lock(lock::LockArgs),
+    /// Campaign for a leadership, or watch who leads.
+    Elect(elect::ElectArgs),
+    /// Give back space of members' files that holds nothing.
+    Defrag(defrag::DefragArgs),
+    /// Go back to an earlier version.
+    #[command(subcommand)]
+    Downgrade(downgrade::DowngradeCommand),
+    /// Copy keys to another cluster, and every change of them, until interrupted.
+    MakeMirror(Box<mirror::MirrorArgs>),
+    /// Put a load on the cluster and judge how it bears it.
+    #[command(subcommand)]
+    Check(check::CheckCommand),
+    /// Print a script that completes words in a shell.
+    Completion {
+        /// The shell
+        shell: completion::Name,
+    },
+    /// Print the flags that every command has.
+    Options,
+    /// Turn the check of who may do what on and off.
+    #[command(subcommand)]
+    Auth(auth::AuthCommand),
+    /// Create and change users.
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Create and change roles.
+    #[command(subcommand)]
+    Role(role::RoleCommand),
     /// Hand leadership to another member.
     MoveLeader(move_leader::MoveLeaderArgs),
     /// Save, check and restore snapshots.
@@ -143,7 +194,19 @@ async fn dispatch(context: &Context, family: Family) -> Result<(), Failure> {
         Family::Lease(command) => lease::run(context, command).await,
         Family::Member(command) => member::run(context, command).await,
         Family::Endpoint(args) => endpoint::run(context, args).await,
+        Family::Status => status::run(context).await,
         Family::Alarm(command) => alarm::run(context, command).await,
+        Family::Lock(args) => lock::run(context, args).await,
+        Family::Elect(args) => elect::run(context, args).await,
+        Family::Defrag(args) => defrag::run(context, &args).await,
+        Family::Downgrade(command) => downgrade::run(context, command).await,
+        Family::MakeMirror(args) => mirror::run(context, *args).await,
+        Family::Check(command) => check::run(context, command).await,
+        Family::Completion { shell } => completion::run(shell, <crate::Arguments as clap::CommandFactory>::command()),
+        Family::Options => completion::options(settings::Settings::augment_args(Command::new("ctl"))),
+        Family::Auth(command) => auth::run(context, command).await,
+        Family::User(command) => user::run(context, command).await,
+        Family::Role(command) => role::run(context, command).await,
         Family::MoveLeader(args) => move_leader::run(context, args).await,
         Family::Snapshot(command) => snapshot::run(context, command).await,
     }
@@ -176,3 +239,44 @@ macro_rules! taught {
 
 taught!(CtlArgs, Parsed);
 taught!(SnapshotArgs, OfSnapshot);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::{CommandFactory, Parser};
+
+    fn parses(line: &str) -> bool {
+        crate::Arguments::try_parse_from(["kontiki"].into_iter().chain(line.split(' '))).is_ok()
+    }
+
+    #[test]
+    fn the_command_line_fits_together() {
+        crate::Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn lines_that_etcdctl_takes() {
+        for line in [
+            "ctl --user root:pw user add alice --interactive=false",
+            "ctl user add alice --new-user-password=pw --no-password=false",
+            "ctl role grant-permission r readwrite a --prefix=true -w json",
+            "ctl --insecure-transport=false --insecure-skip-tls-verify --cacert ca.pem get k",
+            "ctl lock name --ttl 5 -- sh -c true",
+            "ctl elect -l name",
+            "ctl make-mirror localhost:1 --prefix a --no-dest-prefix --dest-insecure-transport=false",
+            "ctl check perf --load xl --auto-compact",
+            "ctl check datascale --load=S --prefix /x/",
+            "ctl defrag --cluster",
+            "ctl downgrade validate 3.6",
+            "ctl get k --stream --rev 3",
+            "import --from a:1,b:2 --to c:3 --follow --batch 10",
+            "import --from a:1 --data-dir d --name m0",
+        ] {
+            assert!(parses(line), "{line}");
+        }
+        for line in ["ctl user", "ctl completion tcsh", "import --from a:1", "import --from a:1 --to b:1 --data-dir d"]
+        {
+            assert!(!parses(line), "{line}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use kontiki_api::rpc::{MoveLeaderRequest, MoveLeaderResponse, StatusRequest};
+use prost::Message;
 
 use super::client::Context;
 use super::failure::Failure;
@@ -63,6 +64,11 @@ async fn find_leader(context: &Context) -> Result<(u64, String), Failure> {
 
 impl Show for Moved {
     const FIELDS: bool = false;
+    const PROTOBUF: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.answer.encode_to_vec()
+    }
 
     fn simple(&self, text: &mut Text) {
         text.line(format!("Leadership transferred from {:x} to {:x}", self.from, self.to));

@@ -6,6 +6,7 @@ use std::io::Read;
 use bytes::Bytes;
 use clap::Args;
 use kontiki_api::rpc::{PutRequest, PutResponse};
+use prost::Message;
 
 use super::client::Context;
 use super::failure::Failure;
@@ -87,6 +88,12 @@ fn read_value(input: &mut dyn Read) -> Result<Bytes, Failure> {
 }
 
 impl Show for PutResponse {
+    const PROTOBUF: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
     fn simple(&self, text: &mut Text) {
         text.line("OK");
         if let Some(pair) = &self.prev_kv {

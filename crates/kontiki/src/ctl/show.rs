@@ -20,6 +20,8 @@ pub enum Format {
     Fields,
     /// The whole message.
     Json,
+    /// The message as it came over the wire.
+    Protobuf,
     /// A box.
     Table,
 }
@@ -31,9 +33,10 @@ impl Format {
             "simple" => Ok(Format::Simple),
             "fields" => Ok(Format::Fields),
             "json" => Ok(Format::Json),
+            "protobuf" => Ok(Format::Protobuf),
             "table" => Ok(Format::Table),
             _ => Err(Failure::feature(format!(
-                "unsupported output format `{name}`; --write-out takes simple, fields, json or table"
+                "unsupported output format `{name}`; --write-out takes simple, fields, json, protobuf or table"
             ))),
         }
     }
@@ -43,6 +46,7 @@ impl Format {
             Format::Simple => "simple",
             Format::Fields => "fields",
             Format::Json => "json",
+            Format::Protobuf => "protobuf",
             Format::Table => "table",
         }
     }
@@ -54,12 +58,21 @@ pub trait Show {
     const FIELDS: bool = true;
     /// Whether the answer has the form of a table.
     const TABLE: bool = false;
+    /// Whether the answer is a single message of the wire.
+    const PROTOBUF: bool = false;
+    /// Whether `--hex` writes ids in JSON in hexadecimal.
+    const HEX_IDS: bool = false;
 
     /// For people.
     fn simple(&self, text: &mut Text);
 
     /// The message in Go's JSON.
     fn json(&self) -> Json;
+
+    /// The message's bytes on the wire.
+    fn protobuf(&self) -> Vec<u8> {
+        Vec::new()
+    }
 
     /// One field per line.
     fn fields(&self, _lines: &mut Fields) {}
@@ -85,6 +98,7 @@ impl Printer {
         let exists = match format {
             Format::Simple | Format::Json => true,
             Format::Fields => T::FIELDS,
+            Format::Protobuf => T::PROTOBUF,
             Format::Table => T::TABLE,
         };
         if !exists {
@@ -99,7 +113,7 @@ impl Printer {
     }
 
     /// The bytes that `print` prints.
-    pub fn render(&self, answer: &impl Show) -> Vec<u8> {
+    pub fn render<T: Show>(&self, answer: &T) -> Vec<u8> {
         match self.format {
             Format::Simple => {
                 let mut text = Text { hex: self.hex, value_only: self.value_only, bytes: Vec::new() };
@@ -111,7 +125,9 @@ impl Printer {
                 answer.fields(&mut lines);
                 lines.0.into_bytes()
             }
+            Format::Json if self.hex && T::HEX_IDS => format!("{}\n", answer.json().with_hex_ids()).into_bytes(),
             Format::Json => format!("{}\n", answer.json()).into_bytes(),
+            Format::Protobuf => answer.protobuf(),
             Format::Table => answer.table().draw().into_bytes(),
         }
     }

@@ -9,6 +9,7 @@ use clap::{Args, Parser};
 use kontiki_api::rpc::request_op::Request;
 use kontiki_api::rpc::response_op::Response;
 use kontiki_api::rpc::{RequestOp, ResponseOp, TxnRequest, TxnResponse};
+use prost::Message;
 
 use super::client::Context;
 use super::failure::Failure;
@@ -92,6 +93,12 @@ fn first_line(text: &str) -> String {
 }
 
 impl Show for TxnResponse {
+    const PROTOBUF: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
     fn simple(&self, text: &mut Text) {
         text.line(if self.succeeded { "SUCCESS" } else { "FAILURE" });
         for answer in self.responses.iter().filter_map(|answer| answer.response.as_ref()) {

@@ -9,5 +9,8 @@ const API_VERSION: &str = "3.7";
 
 /// Prints the versions, in the same form whatever `-w` says.
 pub fn run(_context: &Context) -> Result<(), Failure> {
-    print(format!("kontiki ctl version: {}\nAPI version: {API_VERSION}\n", env!("CARGO_PKG_VERSION")).as_bytes())
+    let number = kontiki_server::Versions::default().server;
+    let text =
+        format!("etcdctl version: {number}\nAPI version: {API_VERSION}\nKontiki version: {}\n", crate::version::NUMBER);
+    print(text.as_bytes())
 }

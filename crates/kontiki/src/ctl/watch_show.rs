@@ -2,11 +2,18 @@
 
 use kontiki_api::kv::Event;
 use kontiki_api::rpc::WatchResponse;
+use prost::Message;
 
 use super::json::{Json, Object};
 use super::show::{self, Fields, Show, Text};
 
 impl Show for WatchResponse {
+    const PROTOBUF: bool = true;
+
+    fn protobuf(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
     fn simple(&self, text: &mut Text) {
         for event in &self.events {
             text.line(event.r#type().as_str_name());

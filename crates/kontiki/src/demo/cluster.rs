@@ -10,7 +10,8 @@ use super::DemoError;
 use super::plan::Plan;
 use crate::config::ServerConfig;
 use crate::flags::{self, Request};
-use crate::member::{Member, Ports};
+use crate::member::Member;
+use crate::ports::Ports;
 
 /// All members, running or not.
 pub struct Cluster {

@@ -69,8 +69,6 @@ fn mistakes_say_what_and_what_to_do() {
     assert!(message(&["--election-timeout", "1s"]).contains("--election-timeout: \"1s\""));
     assert!(message(&["--name"]).contains("--name=VALUE"));
     assert!(message(&["--pre-vote", "false"]).contains("unexpected word \"false\""));
-    assert!(message(&["--cert-file=/x.pem"]).contains("TLS"));
-    assert!(message(&["--auto-tls"]).contains("TLS"));
     assert!(message(&["--discovery-srv=example.org"]).contains("--initial-cluster"));
     assert!(message(&["--feature-gates=LeaseChekpoint=true"]).contains("LeaseCheckpoint"));
 }
@@ -79,8 +77,8 @@ fn mistakes_say_what_and_what_to_do() {
 fn a_flag_without_effect_warns_only_when_it_asks_for_a_change() {
     let settings = serve(&["--auto-tls=false", "--snapshot-count=10000", "--strict-reconfig-check"], &[]).unwrap();
     assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
-    let settings = serve(&["--auto-compaction-retention=1h"], &[]).unwrap();
-    assert_eq!(settings.warnings.len(), 1);
+    let settings = serve(&["--max-wals=7", "--max-wals=7", "--vv", "--force"], &[]).unwrap();
+    assert_eq!(settings.warnings.len(), 3, "{:?}", settings.warnings);
 }
 
 #[test]
@@ -105,10 +103,25 @@ fn a_settings_file_replaces_flags_and_environment() {
     assert!(!settings.switch("pre-vote"));
     assert_eq!(settings.warnings.len(), 1);
 
-    std::fs::write(path, r#"{"peer-transport-security": {"auto-tls": true}}"#).unwrap();
-    assert!(message(&["--config-file", path]).contains("TLS"));
-    std::fs::write(path, "name: x\n").unwrap();
-    assert!(message(&["--config-file", path]).contains("YAML is not in this version"));
-    std::fs::write(path, r#"{"nam": "x"}"#).unwrap();
-    assert!(message(&["--config-file", path]).contains("did you mean \"name\""));
+    std::fs::write(path, "name: yamled\npeer-transport-security: {auto-tls: true}\n").unwrap();
+    let settings = serve(&[], &[("ETCD_CONFIG_FILE", path), ("ETCD_NAME", "env")]).unwrap();
+    assert_eq!((settings.text("name"), settings.switch("peer-auto-tls")), ("yamled", true));
+    assert_eq!(settings.warnings.len(), 1, "the variable is ignored");
+    assert!(message(&["--config-file=/no/such/file"]).contains("cannot be read"));
+}
+
+/// What `etcd --help` of release 3.5.1 lists, with the values that it gives as defaults.
+const HELP_OF_3_5_1: &str = include_str!("tests/help-3.5.1.txt");
+
+#[test]
+fn every_flag_that_etcd_3_5_1_lists_is_accepted_with_its_default() {
+    let mut count = 0;
+    for line in HELP_OF_3_5_1.lines().filter(|line| !line.starts_with('#')) {
+        let (name, listed) = line.split_once(' ').unwrap_or((line, ""));
+        let flag = find(name).unwrap_or_else(|| panic!("--{name} is unknown"));
+        let word = format!("--{name}={}", if listed.is_empty() { flag.default } else { listed });
+        serve(&[&word], &[]).unwrap_or_else(|error| panic!("{word}: {error}"));
+        count += 1;
+    }
+    assert_eq!(count, 90);
 }

@@ -23,17 +23,14 @@ impl Value {
     /// Reads a value of this kind. The error completes "…: " with what was expected.
     pub fn read(kind: Kind, text: &str) -> Result<Value, String> {
         match kind {
-            Kind::Text => Ok(Value::Text(text.to_owned())),
+            Kind::Text | Kind::Anything => Ok(Value::Text(text.to_owned())),
             Kind::Bool => bool_of(text).map(Value::Bool),
             Kind::Duration => duration_of(text).map(Value::Duration),
-            Kind::Unsigned => match text.trim().parse::<u64>().ok().and_then(|number| i64::try_from(number).ok()) {
+            Kind::Unsigned => match integer_of(text).filter(|number| *number >= 0) {
                 Some(number) => Ok(Value::Number(number)),
                 None => Err("expected a whole number that is not negative".to_owned()),
             },
-            Kind::Signed => match text.trim().parse::<i64>() {
-                Ok(number) => Ok(Value::Number(number)),
-                Err(_) => Err("expected a whole number".to_owned()),
-            },
+            Kind::Signed => integer_of(text).map(Value::Number).ok_or_else(|| "expected a whole number".to_owned()),
             Kind::List => Ok(Value::List(
                 text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect(),
             )),
@@ -48,6 +45,29 @@ fn bool_of(text: &str) -> Result<bool, String> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         _ => Err("expected true or false".to_owned()),
     }
+}
+
+/// A number as Go's flag package reads it: with a prefix for its base, and underscores between digits.
+fn integer_of(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (base, digits) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (16, &lower[2..]),
+        [b'0', b'b', ..] => (2, &lower[2..]),
+        [b'0', b'o', ..] => (8, &lower[2..]),
+        [b'0', _, ..] => (8, &lower[1..]),
+        _ => (10, lower.as_str()),
+    };
+    let digits = digits.replace('_', "");
+    if !digits.starts_with(|digit: char| digit.is_digit(base)) {
+        return None; // a second sign
+    }
+    let number = i128::from_str_radix(&digits, base).ok()?;
+    i64::try_from(if negative { -number } else { number }).ok()
 }
 
 /// Reads a duration as Go writes them: `1h30m`, `100ms`, `1.5s`, `0`.
@@ -105,7 +125,12 @@ mod tests {
     fn kinds_refuse_what_they_are_not() {
         assert!(Value::read(Kind::Bool, "yes").is_err());
         assert!(Value::read(Kind::Unsigned, "-1").is_err());
-        assert_eq!(Value::read(Kind::Signed, "-1").unwrap(), Value::Number(-1));
+        for (text, number) in [("-1", -1), ("0x10", 16), ("1_000", 1000), ("010", 8), ("0", 0), ("+5", 5)] {
+            assert_eq!(Value::read(Kind::Signed, text), Ok(Value::Number(number)), "{text}");
+        }
+        for text in ["", "-", "--1", "0x", "9223372036854775808", "1e3", "0x-1"] {
+            assert!(Value::read(Kind::Signed, text).is_err(), "{text}");
+        }
         assert_eq!(Value::read(Kind::List, "a, b,,c").unwrap(), Value::List(vec!["a".into(), "b".into(), "c".into()]));
     }
 }
