@@ -194,12 +194,12 @@ async fn another_version_of_the_protocol_is_named() {
     let (member, address) = member_1();
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut from_the_future = hello(CONSENSUS, 2, 0x22, 1, 0);
-    from_the_future[8] = 4;
+    from_the_future[8] = 9;
     stream.write_all(&from_the_future[..10]).await.unwrap();
     let mut answer = Vec::new();
     timeout(LIMIT, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&answer[ANSWER_BYTES..]);
-    assert!(text.starts_with("peer protocol version 4 is not spoken by this release"), "{text}");
+    assert!(text.starts_with("peer protocol version 9 is not spoken by this release"), "{text}");
     drop(member);
 }
 
