@@ -1,7 +1,7 @@
 //! A client: asks one member after the other, loses patience, tries again elsewhere, and writes down what it was told.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub(crate) struct Site {
     pub(crate) line: Line,
     pub(crate) journal: Journal,
     stopping: watch::Sender<bool>,
+    /// Operators leave the leader where it is.
+    settled: AtomicBool,
     working: Mutex<BTreeSet<u64>>,
     clients: AtomicU64,
     watches: AtomicU64,
@@ -61,6 +63,7 @@ impl Site {
             line,
             journal,
             stopping: watch::Sender::new(false),
+            settled: AtomicBool::new(false),
             working: Mutex::default(),
             clients: AtomicU64::new(0),
             watches: AtomicU64::new(0),
@@ -72,6 +75,16 @@ impl Site {
     /// Nobody is to begin new work.
     pub(crate) fn stop(&self) {
         self.stopping.send_replace(true);
+    }
+
+    /// Faults are over, and everybody must get on: moving the leader is one of them, because a snapshot on its way begins anew.
+    pub(crate) fn settle(&self) {
+        self.settled.store(true, Relaxed);
+    }
+
+    /// Whether faults are over.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Relaxed)
     }
 
     /// Whether no client is at work.

@@ -35,6 +35,7 @@ enum Course {
 impl Probe {
     /// Asks these members.
     pub(crate) fn begin(site: &Arc<Site>, members: &[NodeId], within: Duration) -> Probe {
+        site.settle();
         let probe = Probe::default();
         for member in members.iter().copied() {
             probe.courses().insert(member, Course::UnderWay);

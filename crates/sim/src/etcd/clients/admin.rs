@@ -38,7 +38,7 @@ pub(crate) async fn run_compactor(mut client: Client, thinks: Duration) {
 }
 
 async fn move_leader(client: &mut Client) {
-    let Some(leader) = leader(client).await else { return };
+    let Some(leader) = leader(client).await.filter(|_| !client.site.is_settled()) else { return };
     let others: Vec<NodeId> = client.site.directory.members().into_iter().filter(|member| *member != leader).collect();
     let chosen = usize::try_from(client.chance.below(others.len() as u64 + 1)).unwrap_or(0);
     let to = others.get(chosen).map(|member| member.0);
