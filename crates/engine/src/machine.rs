@@ -248,9 +248,13 @@ pub trait StateMachine: Send + 'static {
     fn excluded(&mut self, exclusion: Exclusion);
 
     /// Time passes. Returns payloads that the machine itself wants to propose; only asked for while this replica leads and
-    /// its disk answers. They are appended here or dropped, never passed on to another leader: what is due is to be
-    /// named again.
+    /// its disk answers. They are appended here or [dropped](StateMachine::dropped), never passed on to another leader: what
+    /// is due is to be named again.
     fn tick(&mut self, now: Duration, leading: bool) -> Vec<Bytes>;
+
+    /// None of what the last [tick](StateMachine::tick) gave was appended: too much is uncommitted, or this replica does not
+    /// lead.
+    fn dropped(&mut self) {}
 
     /// The core's view after a turn, for status pages.
     fn observe(&mut self, progress: Progress);

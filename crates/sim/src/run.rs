@@ -8,7 +8,7 @@ use kontiki_raft::NodeId;
 use kontiki_store::GROUP;
 
 use crate::checkers;
-use crate::cluster::{Cluster, purpose, stream};
+use crate::cluster::{Cluster, Quality, purpose, stream};
 use crate::etcd::checks::{self, Limits};
 use crate::etcd::{EtcdSubject, History, Mix};
 use crate::marks::SharedMarks;
@@ -203,18 +203,34 @@ fn limits(history: &History, plan: &Plan) -> Limits {
         election_timeout: election_timeout(plan),
         leader_doubt: 2 * election_timeout(plan) + latest(plan),
         unavailable,
+        question_way: question_way(plan),
         clock_drift_permille: drift_permille(&plan.script),
     }
 }
 
 /// How late a frame may come, beyond what a connection permits: a leader may take an old answer for a new one for so long.
 fn latest(plan: &Plan) -> Duration {
-    let qualities = plan.script.lines.iter().filter_map(|line| match &line.action {
+    let late = qualities(plan).filter(|quality| quality.late > 0).map(|quality| quality.late_ms);
+    Duration::from_millis(late.max().unwrap_or(0).into())
+}
+
+/// How good links are in the course of a run.
+fn qualities(plan: &Plan) -> impl Iterator<Item = &Quality> {
+    let scripted = plan.script.lines.iter().filter_map(|line| match &line.action {
         Action::Links(quality) | Action::Link(_, _, quality) => Some(quality),
         _ => None,
     });
-    let late = qualities.chain([&plan.network]).filter(|quality| quality.late > 0).map(|quality| quality.late_ms);
-    Duration::from_millis(late.max().unwrap_or(0).into())
+    scripted.chain([&plan.network])
+}
+
+/// How long a frame that relies on its connection is on its way at most: held back, and then as long as a link takes.
+fn question_way(plan: &Plan) -> Duration {
+    let stalls = plan.script.lines.iter().filter_map(|line| match line.action {
+        Action::Stall(_, _, time) => Some(time),
+        _ => None,
+    });
+    let delays = qualities(plan).map(Quality::delay_max);
+    stalls.max().unwrap_or_default() + delays.max().unwrap_or_default()
 }
 
 /// How far clocks drift at most, in parts of a thousand.

@@ -643,6 +643,10 @@ impl StateMachine for StoreMachine {
         commands.into_iter().map(own_payload).collect()
     }
 
+    fn dropped(&mut self) {
+        self.clock.dropped(self.now);
+    }
+
     fn observe(&mut self, progress: Progress) {
         self.link.counters.observe(progress);
     }

@@ -258,10 +258,10 @@ impl Store {
                 LeaseAnswer { ttl: 0, granted_ttl } if granted_ttl > 0 => {}
                 answer => return Ok(answer.ttl),
             }
+            self.0.sleep(RENEW_AGAIN).await;
             if self.0.now().saturating_sub(begin) > self.0.request_timeout {
                 return Err(StoreError::Timeout);
             }
-            self.0.sleep(RENEW_AGAIN).await;
         }
     }
 
@@ -290,7 +290,8 @@ impl Store {
     /// # Errors
     /// Where no leader answers in time.
     pub async fn lease_time_to_live(&self, id: i64, keys: bool) -> Result<LeaseTimeToLive, StoreError> {
-        let answer = self.ask_leader(Call::TimeToLive(id), LeaseAnswer::decode).await?;
+        let question = |_: &mut ()| Some(Call::TimeToLive(id));
+        let answer = self.ask_leader(&mut (), question, |(), bytes| LeaseAnswer::decode(bytes)).await?;
         let mut found = Vec::new();
         if keys && answer.granted_ttl > 0 {
             self.read_barrier().await?;
@@ -299,11 +300,17 @@ impl Store {
         Ok(LeaseTimeToLive { ttl: answer.ttl, granted_ttl: answer.granted_ttl, keys: found })
     }
 
-    /// Asks the leader, again and again until one answers what can be read.
-    pub(crate) async fn ask_leader<A>(&self, call: Call, read: impl Fn(&[u8]) -> Option<A>) -> Result<A, StoreError> {
+    /// Asks the leader, again and again until one answers what can be read. `question` is made anew of what is `asked` each
+    /// time, and none once nobody waits for the answer: what is put to a leader is done, however long ago it was wanted.
+    pub(crate) async fn ask_leader<Q, A>(
+        &self,
+        asked: &mut Q,
+        question: impl Fn(&mut Q) -> Option<Call>,
+        read: impl Fn(&Q, &[u8]) -> Option<A>,
+    ) -> Result<A, StoreError> {
         let parts = &*self.0;
         let begin = parts.now();
-        loop {
+        while let Some(call) = question(asked) {
             let token = parts.link.token();
             let (sender, answer) = oneshot::channel();
             parts.link.expect_call(token, self.waiter(sender));
@@ -312,16 +319,18 @@ impl Store {
             }
             let wait = parts.within(parts.election_timeout, answer).await;
             if let Some(Ok(Some(bytes))) = wait
-                && let Some(answer) = read(&bytes)
+                && let Some(answer) = read(asked, &bytes)
             {
                 return Ok(answer);
             }
-            if parts.now().saturating_sub(begin) > parts.request_timeout {
-                let leader = parts.link.leadership.borrow().leader;
-                return Err(if leader.is_none() { StoreError::NoLeader } else { StoreError::Timeout });
-            }
             parts.sleep(CALL_AGAIN).await;
+            // Behind the pause: if the process was stopped meanwhile, the time may be over long since.
+            if parts.now().saturating_sub(begin) > parts.request_timeout {
+                break;
+            }
         }
+        let leader = parts.link.leadership.borrow().leader;
+        Err(if leader.is_none() { StoreError::NoLeader } else { StoreError::Timeout })
     }
 
     /// A stream for a client's watches.

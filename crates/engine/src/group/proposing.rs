@@ -54,7 +54,11 @@ impl<S: StateMachine> Group<S> {
             payloads.into_iter().for_each(|payload| proposals.push(None, payload));
             return self.propose(shared, proposals, None);
         }
-        if payloads.is_empty() || self.node.role() != RoleKind::Leader || shared.room.is_exhausted() {
+        if payloads.is_empty() {
+            return Ok(());
+        }
+        if self.node.role() != RoleKind::Leader || shared.room.is_exhausted() {
+            self.machine.dropped();
             return Ok(());
         }
         let bytes = payloads.iter().map(|payload| payload.len() as u64).sum();
@@ -62,6 +66,7 @@ impl<S: StateMachine> Group<S> {
         self.step(shared, input, Payloads::proposed(&payloads))?;
         if let Some(refusal) = self.refusal.take() {
             tracing::debug!(group = self.id.0, ?refusal, "dropped proposals of the state machine");
+            self.machine.dropped();
         }
         Ok(())
     }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use kontiki_world::Random;
 
+/// So many times the usual jitter comes on top now and then.
+const OUTLIER: u64 = 4;
+
 /// How good a link is. Shares are in parts of ten thousand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quality {
@@ -31,9 +34,15 @@ impl Default for Quality {
 }
 
 impl Quality {
+    /// How long a frame takes at most.
+    #[must_use]
+    pub fn delay_max(&self) -> Duration {
+        Duration::from_micros(u64::from(self.delay_us) + OUTLIER * u64::from(self.jitter_us))
+    }
+
     /// How long a frame takes.
     pub(super) fn delay(&self, random: &mut Random) -> Duration {
-        let times = if random.one_in(32) { 4 } else { 1 };
+        let times = if random.one_in(32) { OUTLIER } else { 1 };
         let micros = u64::from(self.delay_us) + times * random.below(u64::from(self.jitter_us));
         Duration::from_micros(micros)
     }

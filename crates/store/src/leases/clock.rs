@@ -303,6 +303,12 @@ impl LeaseClock {
         due
     }
 
+    /// What was named just now was not proposed, for lack of room: the revocations are named again in the next turn.
+    pub fn dropped(&mut self, now: Duration) {
+        let named = now + REVOKE_AGAIN;
+        self.ending.values_mut().filter(|again| **again == named).for_each(|again| *again = now);
+    }
+
     /// Leases of which is to be taken back what was said, as the proposal of this name.
     pub fn take_back(&mut self, now: Duration, token: u64) -> Vec<(i64, Option<i64>)> {
         let waiting = self.clearing.iter_mut().filter(|(_, clearing)| clearing.token.is_none()).take(SAID_PER_TURN);

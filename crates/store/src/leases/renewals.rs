@@ -2,6 +2,8 @@
 //!
 //! A client with a hundred thousand leases, or a hundred thousand clients with one, cost the leader a question for some
 //! thousands of leases and not one each.
+//!
+//! Who has left meanwhile is left out: a client that is gone keeps no lease alive by what its member still tries for it.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -88,10 +90,9 @@ pub fn carry(store: &Store) -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
-async fn answer(store: &Store, batch: Vec<Renewal>) {
-    let ids: Vec<i64> = batch.iter().map(|(id, _)| *id).collect();
-    let count = ids.len();
-    let answers = store.ask_leader(Call::KeepAlive(ids), |bytes| LeaseAnswer::decode_all(bytes, count)).await;
+async fn answer(store: &Store, mut batch: Vec<Renewal>) {
+    let answers =
+        store.ask_leader(&mut batch, question, |batch, bytes| LeaseAnswer::decode_all(bytes, batch.len())).await;
     match answers {
         Ok(answers) => {
             for ((_, waiter), answer) in batch.into_iter().zip(answers) {
@@ -103,5 +104,29 @@ async fn answer(store: &Store, batch: Vec<Renewal>) {
                 let _ = waiter.send(Err(error.clone()));
             }
         }
+    }
+}
+
+/// The question for those renewals whose clients still wait; the others go.
+fn question(batch: &mut Vec<Renewal>) -> Option<Call> {
+    batch.retain(|(_, waiter)| !waiter.is_closed());
+    let ids: Vec<i64> = batch.iter().map(|(id, _)| *id).collect();
+    (!ids.is_empty()).then_some(Call::KeepAlive(ids))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_renews_for_who_has_left() {
+        let renewals = Renewals::default();
+        let (stays, leaves) = (renewals.add(1), renewals.add(2));
+        let mut batch = renewals.take_now();
+        assert_eq!(question(&mut batch), Some(Call::KeepAlive(vec![1, 2])));
+        drop(leaves);
+        assert_eq!(question(&mut batch), Some(Call::KeepAlive(vec![1])));
+        drop(stays);
+        assert_eq!(question(&mut batch), None);
     }
 }

@@ -56,6 +56,18 @@ fn a_lease_lives_its_time_and_renewal_starts_it_anew() {
 }
 
 #[test]
+fn a_revocation_that_was_dropped_is_named_again_at_once() {
+    let mut clock = leading(0.0, &[]);
+    clock.granted(at(0.0), 7, 5);
+    clock.granted(at(1.0), 8, 5);
+    assert_eq!(over(&mut clock, 5.2), vec![7]);
+    assert_eq!(over(&mut clock, 6.2), vec![8]);
+    clock.dropped(at(6.2));
+    assert_eq!(over(&mut clock, 6.21), vec![8], "the other one is on its way");
+    assert!(over(&mut clock, 6.22).is_empty());
+}
+
+#[test]
 fn a_new_leader_gives_what_is_left_and_an_election_timeout() {
     let mut clock = LeaseClock::new(at(60.0));
     clock.granted(at(1.0), 1, 5);

@@ -127,10 +127,10 @@ impl LeaseLife {
         self.seconds() * permille / 1_000
     }
 
-    /// The granted time by the slowest clock that is permitted.
-    pub(super) fn ttl_most(&self, limits: &Limits) -> Duration {
-        let drift = self.seconds().saturating_mul(limits.clock_drift_permille) / 1_000;
-        self.seconds().saturating_add(drift)
+    /// The granted time, with what a new leader adds to it, by the slowest clock that is permitted.
+    pub(super) fn time_most(&self, limits: &Limits) -> Duration {
+        let time = self.seconds().saturating_add(limits.election_timeout);
+        time.saturating_add(time.saturating_mul(limits.clock_drift_permille) / 1_000)
     }
 
     fn seconds(&self) -> Duration {

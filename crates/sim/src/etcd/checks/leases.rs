@@ -114,7 +114,8 @@ impl Checker<'_> {
         let granted = self.replay.steps[life.granted].at;
         let end = self.revoked_at(life).unwrap_or_else(|| end(self.history));
         let reigns = self.history.reigns.iter().map(|reign| (reign.from, reign.from));
-        let renewals = life.renewals.iter().chain(&life.lost_renewals).copied();
+        let lost = life.lost_renewals.iter().map(|(asked, left)| (*asked, *left + self.limits.question_way));
+        let renewals = life.renewals.iter().copied().chain(lost);
         let mut resets: Vec<_> = renewals.chain(reigns).filter(|(from, _)| *from > granted && *from < end).collect();
         resets
             .push((granted, life.renewals.first().filter(|(from, _)| *from <= granted).map_or(granted, |(_, to)| *to)));
@@ -123,7 +124,7 @@ impl Checker<'_> {
         let mut sightings: Vec<Duration> = sightings.chain([end]).collect();
         sightings.sort_unstable();
         let way = life.revoked.map_or(Duration::ZERO, |step| self.way_through_the_log(step));
-        let permitted = life.ttl_most(self.limits) + self.limits.election_timeout + LATE_MAX + way;
+        let permitted = life.time_most(self.limits) + LATE_MAX + way;
         let mut resets = resets.into_iter().peekable();
         let mut latest = granted;
         for seen in sightings {

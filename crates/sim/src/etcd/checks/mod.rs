@@ -34,6 +34,9 @@ pub struct Limits {
     pub leader_doubt: Duration,
     /// While nobody could expire a lease: no leader, no quorum, or the leader's process or disk hung.
     pub unavailable: Vec<Range<Duration>>,
+    /// For how long a question may be on its way from the member that was asked to the leader: what is still on its way when
+    /// the client gives up is done all the same.
+    pub question_way: Duration,
     /// How much faster or slower than true time a member's clock may run, in parts of a thousand.
     pub clock_drift_permille: u32,
 }

@@ -84,6 +84,29 @@ fn a_lease_that_lasts_longer_for_a_reason() {
 }
 
 #[test]
+fn a_renewal_that_is_on_its_way_when_its_client_gives_up() {
+    // Given up at 2,000 ms, and done at the latest when the question arrives.
+    for (way, end, is_lie) in [(0, 5_400, false), (0, 5_600, true), (300, 5_600, false), (300, 5_900, true)] {
+        let mut book = granted();
+        book.call(1, 1_800, 2_000, Request::KeepAlive(7), Answer::Unknown("no answer".into()));
+        book.entry(end, &REVOKE);
+        let limits = Limits { question_way: Duration::from_millis(way), ..limits() };
+        assert_eq!(is_found_within(&book, &limits), is_lie, "{way} {end}");
+    }
+}
+
+#[test]
+fn what_a_new_leader_adds_is_by_its_own_clock() {
+    // 110 ms, then 2.5 s by a clock that is slow by a tenth, and a second.
+    for (end, is_lie) in [(3_850, false), (3_870, true)] {
+        let mut book = granted();
+        book.entry(end, &REVOKE);
+        let limits = Limits { clock_drift_permille: 100, ..limits() };
+        assert_eq!(is_found_within(&book, &limits), is_lie, "{end}");
+    }
+}
+
+#[test]
 fn a_lease_that_never_ends() {
     for (end, is_lie) in [(3_000, false), (9_000, true)] {
         let mut book = granted();

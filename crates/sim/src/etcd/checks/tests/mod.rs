@@ -29,6 +29,7 @@ fn limits() -> Limits {
         election_timeout: ELECTION_TIMEOUT,
         leader_doubt: Duration::ZERO,
         unavailable: Vec::new(),
+        question_way: Duration::ZERO,
         clock_drift_permille: 1,
     }
 }
