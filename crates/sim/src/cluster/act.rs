@@ -183,7 +183,7 @@ impl<S: Subject> Cluster<S> {
     fn break_disk(&mut self, place: usize, fault: &DiskFault) {
         let member = &mut self.members[place];
         match fault {
-            DiskFault::Slow(times) => member.health.slower = (*times).max(1),
+            DiskFault::Slow(times) => self.slow_down(place, (*times).max(1)),
             DiskFault::Hang => member.health.hangs = true,
             DiskFault::Unhang => {
                 member.health.hangs = false;

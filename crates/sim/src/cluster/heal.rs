@@ -39,7 +39,8 @@ impl<S: Subject> Cluster<S> {
             member.disk.keep_power();
             member.clock.drift(0);
             member.clock.set_wall(0);
-            (member.health.slower, member.health.hangs) = (1, false);
+            member.health.hangs = false;
+            self.slow_down(place, 1);
             self.resume(place);
             self.let_work_end(place);
             self.start(place)?;

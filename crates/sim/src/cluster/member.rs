@@ -96,13 +96,15 @@ pub(super) struct Queue<J> {
     pub jobs: VecDeque<J>,
     /// When the first one began, by the member's clock.
     pub began: Duration,
+    /// Under what the end of the first one waits among all that is going to happen.
+    pub end: (Duration, u64),
     /// It would have ended, but the disk hangs.
     pub held: bool,
 }
 
 impl<J> Default for Queue<J> {
     fn default() -> Queue<J> {
-        Queue { jobs: VecDeque::new(), began: Duration::ZERO, held: false }
+        Queue { jobs: VecDeque::new(), began: Duration::ZERO, end: (Duration::ZERO, 0), held: false }
     }
 }
 

@@ -267,9 +267,12 @@ impl<S: Subject> Cluster<S> {
         }
     }
 
-    fn schedule(&mut self, at: Duration, what: Happening) {
+    /// Says under what it waits in the queue.
+    fn schedule(&mut self, at: Duration, what: Happening) -> (Duration, u64) {
         self.sequence += 1;
-        self.queue.insert((at, self.sequence), what);
+        let key = (at, self.sequence);
+        self.queue.insert(key, what);
+        key
     }
 
     /// The virtual time.

@@ -30,7 +30,10 @@ impl<S: Subject> Cluster<S> {
         process.log_jobs.began = member.clock.now();
         let at = self.now + Pace::draw(pace, member.health.slower, &mut member.random);
         let life = member.life;
-        self.schedule(at, Happening::LogJob { place, life });
+        let end = self.schedule(at, Happening::LogJob { place, life });
+        if let Some(process) = &mut self.members[place].process {
+            process.log_jobs.end = end;
+        }
     }
 
     /// Gives a job to the thread for which nobody waits.
@@ -49,7 +52,10 @@ impl<S: Subject> Cluster<S> {
         process.background.began = member.clock.now();
         let at = self.now + Pace::draw(pace, member.health.slower, &mut member.random);
         let life = member.life;
-        self.schedule(at, Happening::Background { place, life });
+        let end = self.schedule(at, Happening::Background { place, life });
+        if let Some(process) = &mut self.members[place].process {
+            process.background.end = end;
+        }
     }
 
     /// A write of the log ends.
@@ -102,6 +108,22 @@ impl<S: Subject> Cluster<S> {
             self.start_background(place);
         }
         Ok(())
+    }
+
+    /// From now on a disk is so many times slower than a sound one. What is left of the jobs under way goes at the new pace:
+    /// else a job that began while the disk was slow would last on for up to a minute after the disk is well again.
+    pub(super) fn slow_down(&mut self, place: usize, slower: u32) {
+        let member = &mut self.members[place];
+        let before = std::mem::replace(&mut member.health.slower, slower);
+        let Some(process) = member.process.as_ref().filter(|_| before != slower) else { return };
+        let ends = [process.log_jobs.end, process.background.end];
+        let moved = ends.map(|end| {
+            let Some(what) = self.queue.remove(&end) else { return end };
+            self.schedule(self.now + end.0.saturating_sub(self.now) * slower / before, what)
+        });
+        if let Some(process) = &mut self.members[place].process {
+            (process.log_jobs.end, process.background.end) = (moved[0], moved[1]);
+        }
     }
 
     /// Work that would have ended while the disk hung, or the process stood still, ends soon.
