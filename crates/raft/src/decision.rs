@@ -85,6 +85,13 @@ pub enum Decision {
         /// Entries behind this one are tried next.
         behind: Index,
     },
+    /// A follower's disk has lost what it had acknowledged: its log is looked through anew.
+    Forgotten {
+        /// The follower.
+        peer: NodeId,
+        /// What it had acknowledged.
+        held: Index,
+    },
     /// What a follower needs next is compacted.
     SendsSnapshot {
         /// The follower.
@@ -249,6 +256,9 @@ impl fmt::Display for Decision {
             }
             Decision::Committed { up_to } => write!(f, "committed up to {up_to}: a quorum holds it"),
             Decision::Probes { peer, behind } => write!(f, "probes the log of {peer} behind {behind}"),
+            Decision::Forgotten { peer, held } => {
+                write!(f, "{peer} has lost entries that it acknowledged: it held everything up to {held}")
+            }
             Decision::SendsSnapshot { peer, next } => write!(f, "{peer} needs {next}, which is compacted"),
             Decision::StepsDown(why) => write!(f, "steps down: {why}"),
             Decision::Suspects(leader) => write!(f, "suspects that {leader} leads no more"),

@@ -231,6 +231,7 @@ impl Node {
             // Another membership: the leader starts from nothing and has to be told everything again.
             follower.session = session;
             follower.acknowledged = Index(0);
+            follower.counted_on = Index(0);
             follower.answer_due = true;
         }
     }

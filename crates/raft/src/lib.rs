@@ -179,6 +179,7 @@ mod configuration;
 mod decision;
 mod durability;
 mod election;
+mod forgotten;
 mod interface;
 mod invariants;
 mod lease;

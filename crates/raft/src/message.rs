@@ -32,8 +32,9 @@ impl Message {
             Body::RequestVoteReply(reply) => reply.last.index.0 < BOUND && reply.last.term <= self.term,
             Body::Pull(pull) => pull.behind <= pull.last && pull.last.index.0 < BOUND && pull.last.term <= self.term,
             Body::AppendAccepted(answer) => answer.matched.0 < BOUND,
-            Body::AppendRejected(answer) => {
-                answer.hint.index <= answer.rejected && answer.rejected.0 < BOUND && answer.hint.term <= self.term
+            Body::AppendRejected(AppendRejected { rejected, hint, .. }) => {
+                let before = hint.index <= *rejected || *rejected == AppendRejected::FORGOTTEN;
+                before && rejected.0.max(hint.index.0) < BOUND && hint.term <= self.term
             }
             Body::Heartbeat(heartbeat) => heartbeat.round > 0 && heartbeat.commit.0 < BOUND,
             Body::InstallSnapshot(meta) => meta.position.term <= self.term && meta.position.index.0 < BOUND,
@@ -215,12 +216,19 @@ pub struct AppendAccepted {
 /// Refuses entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AppendRejected {
-    /// The request's `prev.index`, so that the leader can tell a stale refusal.
+    /// The request's `prev.index`, so that the leader can tell a stale refusal; or [`AppendRejected::FORGOTTEN`].
     pub rejected: Index,
-    /// The receiver's newest entry that can still match: at most `rejected`, and of a term at most the request's.
+    /// The receiver's newest entry that can still match: at most the request's `prev.index`, and of a term at most the
+    /// request's.
     pub hint: LogPosition,
     /// The session of the request.
     pub session: Index,
+}
+
+impl AppendRejected {
+    /// Stands in the place of `rejected` where the sender's disk has lost what it had acknowledged. All logs agree there,
+    /// so that no request is refused for it.
+    pub const FORGOTTEN: Index = Index(0);
 }
 
 /// Claims leadership.

@@ -26,7 +26,8 @@ pub(crate) struct Progress {
     pub(crate) session: Index,
     /// The life of its disk that has answered in this session.
     pub(crate) incarnation: Option<Incarnation>,
-    /// Durable at the follower and equal to the leader's log. Never falls within the leader's life (bug C06).
+    /// Durable at the follower and equal to the leader's log. Within the leader's life only the follower itself takes it
+    /// back, where its disk has lost something; nothing that comes late does (bug C06).
     pub(crate) match_index: Index,
     /// The next entry to send. Always above `match_index` (bug L09).
     pub(crate) next_index: Index,
@@ -194,6 +195,21 @@ impl Progress {
             self.restart_probe(candidate.next().min(rejected));
         }
         fresh
+    }
+
+    /// The follower's disk has lost something that was known to match; the logs can agree at `candidate` at best. Says
+    /// whether that was news.
+    pub(crate) fn on_forgotten(&mut self, candidate: Index) -> bool {
+        if candidate >= self.match_index {
+            return false;
+        }
+        self.match_index = Index(0);
+        self.commit_told = Index(0);
+        self.catch_up.short = false;
+        if !matches!(self.pace, Pace::Snapshot { .. }) {
+            self.restart_probe(self.next_index.min(candidate.next()));
+        }
+        true
     }
 
     /// A heartbeat was answered, so the follower lives: what it left unanswered for long was lost.

@@ -25,10 +25,7 @@ impl Node {
     pub(crate) fn on_append_entries(&mut self, from: NodeId, request: AppendEntries, effects: &mut Vec<Effect>) {
         let AppendEntries { entries, leader_commit, session } = request;
         if !self.holds(entries.prev) {
-            let prev = entries.prev;
-            let hint = self.log.newest_that_can_match(prev);
-            self.decide(|| Decision::AppendRefused { prev, hint });
-            let refusal = AppendRejected { rejected: prev.index, hint, session };
+            let refusal = self.refusal(entries.prev, session);
             return self.send(from, Body::AppendRejected(refusal), effects);
         }
         let (prev, last) = (entries.prev.index, entries.last);
@@ -113,6 +110,7 @@ impl Node {
 
     /// Receives a heartbeat. The answer waits for the term to be durable, never for entries.
     pub(crate) fn on_heartbeat(&mut self, from: NodeId, heartbeat: Heartbeat, effects: &mut Vec<Effect>) {
+        self.note_counted_on(heartbeat);
         let Role::Follower(follower) = &mut self.role else { unreachable!("who hears a leader follows it") };
         let verified = follower.verified;
         // The leader counts on more than this life knows to be equal: it is told, and sends what verifies it.
@@ -233,6 +231,9 @@ impl Node {
         if planted(16) {
             return self
                 .on_append_accepted(from, AppendAccepted { matched: answer.hint.index, session: answer.session });
+        }
+        if answer.rejected == AppendRejected::FORGOTTEN {
+            return self.on_forgotten(from, answer.hint);
         }
         // The follower's hint skips its entries of terms that this log cannot have there; looking the hint up here skips
         // the entries of terms that the follower cannot have. Each round passes over a whole term on one side at least.

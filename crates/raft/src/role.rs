@@ -30,6 +30,8 @@ pub(crate) struct Follower {
     pub(crate) verified: Index,
     /// What the leader was last told is durable here.
     pub(crate) acknowledged: Index,
+    /// The leader's heartbeats count on everything up to here: this or an earlier life told it that it is durable.
+    pub(crate) counted_on: Index,
     /// The membership session that the leader last named; repeated in every answer (bug M30).
     pub(crate) session: Index,
     /// A request waits for an answer, even if nothing more has become durable.

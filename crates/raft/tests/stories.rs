@@ -13,6 +13,7 @@
 //! | `change 1 add=4 learner=5 candidate=6 promote=5 demote=3 remove=2 priority=3@5 lease=10/100` | one change of membership; `candidate` is a learner that is to be promoted by itself; `lease=none` |
 //! | `force-new-cluster 1` | n1 goes on alone; nothing is checked from here on |
 //! | `join 4`, `wipe 3 joins=yes` | n4 starts and waits to be added; n3 loses its disk and starts as another life, as at the beginning or waiting to be added |
+//! | `remember 3`, `forget 3` | n3 starts anew, and its disk has lost in silence what was written to its log since |
 //! | `isolate 1`, `cut 1 2 oneway=yes`, `heal` | who hears whom; one way: n2 does not hear n1 |
 //! | `deliver from= to= kind= count= turn=one report=no`, `lose from= to= kind= count=`, `settle` | what is under way arrives or is lost; kinds as in the traces, and `Snapshot`; `report=no`: the sender of a snapshot does not learn of its end |
 //! | `hold from= to= kind= count=`, `release`, `repeat from= to= kind= count= late=yes` | holds back what is under way and what will be sent, until released; copies, behind everything or (late) among what is held back |

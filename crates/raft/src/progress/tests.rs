@@ -41,6 +41,7 @@ fn happen(peer: &mut Progress, event: &str) {
         "accepted 9" => peer.on_accepted(Index(9), Index(HELD), 1),
         "rejected 6" => drop(peer.on_rejected(Index(6), Index(5))),
         "rejected 4" => drop(peer.on_rejected(Index(4), Index(2))),
+        "forgotten 2" => drop(peer.on_forgotten(Index(2))),
         "heartbeat 1" => peer.on_heartbeat_reply(&settings, 1),
         "heartbeat 6" => peer.on_heartbeat_reply(&settings, 6),
         "reset" => peer.on_reset(),
@@ -71,6 +72,7 @@ const TABLE: &[(&str, [&str; 5])] = &[
     ("accepted 9", ["idle 10+0", "idle 10+0", "idle 10+0", "idle 10+0", "idle 10+0"]),
     ("rejected 6", ["ready 7+0", "ready 6+0", "ready 6+0", "idle 5+0", "snapshot 1+0"]),
     ("rejected 4", ["ready 7+0", "probe 7+1", "stream 10+2", "idle 5+0", "snapshot 1+0"]), // no news (bug L10)
+    ("forgotten 2", ["ready 3+0", "ready 3+0", "ready 3+0", "ready 3+0", "snapshot 1+0"]),
     ("heartbeat 1", ["ready 7+0", "probe 7+1", "stream 10+2", "idle 5+0", "snapshot 1+0"]),
     ("heartbeat 6", ["ready 7+0", "ready 7+0", "ready 5+0", "idle 5+0", "snapshot 1+0"]), // lost on its way
     ("reset", ["ready 7+0", "ready 7+0", "ready 5+0", "idle 5+0", "snapshot 1+0"]),

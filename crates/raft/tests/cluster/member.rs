@@ -42,6 +42,8 @@ pub struct Member {
     pub stored: Stored,
     /// Disks that this member had before: what they acknowledged counted when it was counted.
     pub former: Vec<Stored>,
+    /// The log as it was once, to which a broken disk goes back.
+    pub remembered: Option<Log>,
     /// What the driver was told is committed.
     pub committed: Index,
     /// Was told that it does not count, while this was its newest configuration.
@@ -70,6 +72,7 @@ impl Member {
             log: log.clone(),
             stored: Stored { incarnation, log, ..Stored::default() },
             former: Vec::new(),
+            remembered: None,
             committed: Index(0),
             excluded: None,
             listens: false,
@@ -195,6 +198,13 @@ impl Member {
         let initial = if joins { Arc::default() } else { Arc::clone(&self.initial) };
         let empty = Stored { incarnation: next, log: Log::of(initial), ..Stored::default() };
         self.former.push(std::mem::replace(&mut self.stored, empty));
+    }
+
+    /// The disk loses, while the process is down, what was written to the log since it was remembered.
+    pub fn forget(&mut self) {
+        let log = self.remembered.take().expect("something is remembered");
+        let stored = Stored { log, ..self.stored.clone() };
+        self.former.push(std::mem::replace(&mut self.stored, stored));
     }
 
     pub fn restart(&mut self, seed: u64) {

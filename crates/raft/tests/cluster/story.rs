@@ -193,6 +193,16 @@ impl Story {
                 cluster.wipe(id, flag(args, "joins"));
                 restart(cluster, id, None);
             }
+            "remember" => {
+                let member = cluster.member_mut(member(args)?);
+                member.remembered = Some(member.stored.log.clone());
+            }
+            "forget" => {
+                let id = member(args)?;
+                cluster.crash(id, 0);
+                cluster.member_mut(id).forget();
+                restart(cluster, id, None);
+            }
             "sleep" => cluster.sleep(member(args)?),
             "wake" => {
                 cluster.wake(member(args)?);

@@ -1,8 +1,8 @@
 //! What a leader believes to be on a follower's disk is there.
 //!
 //! A belief is about the leader's term: a follower that has left it may have replaced what it held, which the leader learns when
-//! it hears of the newer term. While it leads, what it believes of a follower never falls; and whoever is told to stand in
-//! its place holds its whole log.
+//! it hears of the newer term. While it leads, what it believes of a follower never falls, but to nothing where that one's disk
+//! did lose something; and whoever is told to stand in its place holds its whole log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use kontiki_raft::{Body, GroupId, Index, LogPosition, NodeId, PeerStatus, RoleKi
 use kontiki_transport::Frame;
 
 use super::ensure;
-use super::model::Replicas;
+use super::model::{Replica, Replicas};
 use crate::observation::{Checker, CoreView, Observation, Violation};
 
 const PROPERTY: &str = "replication belief";
@@ -48,7 +48,9 @@ impl ReplicationBelief {
         }
         for peer in peers {
             let known = former.peers.get(&peer.id).filter(|(session, _)| *session == peer.session);
-            ensure(known.is_none_or(|(_, index)| *index <= peer.match_index), PROPERTY, at, || {
+            let lost = self.replicas.get(group, peer.id).is_some_and(Replica::was_wiped);
+            let starts_anew = lost && peer.match_index == Index(0);
+            ensure(starts_anew || known.is_none_or(|(_, index)| *index <= peer.match_index), PROPERTY, at, || {
                 let (term, id, index) = (now.term, peer.id, peer.match_index);
                 format!("{group}: {member}, leader of term {term}, believed that {id} holds {known:?}, and now {index}")
             })?;

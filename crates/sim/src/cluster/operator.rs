@@ -131,10 +131,13 @@ impl<S: Subject> Cluster<S> {
             MemberOrder::Add(_) if voter => Step::Done,
             MemberOrder::AddLearner(_) if member => Step::Done,
             MemberOrder::Add(_) if member => Step::Wait,
+            MemberOrder::Add(_) if !self.can_vote(id, configuration) => Step::Done,
             MemberOrder::Add(_) | MemberOrder::AddLearner(_) if !order.renewed => Step::Renew,
             MemberOrder::Add(_) => ask(learner(true)),
             MemberOrder::AddLearner(_) => ask(learner(false)),
-            MemberOrder::Promote(_) if member && !voter => ask(MemberChange::Promote(id)),
+            MemberOrder::Promote(_) if member && !voter && self.can_vote(id, configuration) => {
+                ask(MemberChange::Promote(id))
+            }
             MemberOrder::Demote(_) if voter && self.can_do_without(id, configuration) => ask(MemberChange::Demote(id)),
             MemberOrder::Promote(_) | MemberOrder::Demote(_) => Step::Done,
             MemberOrder::Remove(_) | MemberOrder::Replace(_) if member && !order.renewed => {
@@ -143,8 +146,10 @@ impl<S: Subject> Cluster<S> {
             MemberOrder::Remove(_) => Step::Done,
             MemberOrder::Replace(_) if !order.renewed => Step::Renew,
             MemberOrder::Replace(_) if voter => Step::Done,
-            MemberOrder::Replace(_) if member => Step::Wait,
-            MemberOrder::Replace(_) => ask(learner(true)),
+            MemberOrder::Replace(_) if member && configuration.attributes(id).promote => Step::Wait,
+            MemberOrder::Replace(_) if member => Step::Done,
+            // One that the voters became too few for meanwhile comes back without a vote.
+            MemberOrder::Replace(_) => ask(learner(self.can_vote(id, configuration))),
             MemberOrder::Swap(_) if voter => self.swap(id, configuration).map_or(Step::Done, Step::Ask),
             MemberOrder::Swap(_) => Step::Done,
             MemberOrder::Prefer(_) if order.asked.is_some() || !member => Step::Done,
@@ -168,20 +173,30 @@ impl<S: Subject> Cluster<S> {
             (None, Some(second)) => (MemberChange::Demote(second), others().skip(1).collect()),
             (None, None) => return None,
         };
-        let enough = left.len() >= 2 && self.are_sound(&left);
+        let enough = left.len() >= 2 && self.are_sound(left, configuration);
         enough.then(|| vec![MemberChange::Demote(id), change])
     }
 
     /// Whether enough sound voters are left without this one.
     fn can_do_without(&self, id: NodeId, configuration: &Configuration) -> bool {
         let left: Vec<NodeId> = configuration.voters.iter().copied().filter(|voter| *voter != id).collect();
-        self.are_sound(&left)
+        left.is_empty() || self.are_sound(left, configuration)
     }
 
-    /// Whether most of these have disks that nobody damages.
-    fn are_sound(&self, left: &[NodeId]) -> bool {
-        let sound = left.iter().filter(|voter| !self.plan.damageable.contains(&voter.0)).count();
-        left.is_empty() || 2 * sound > left.len()
+    /// Whether enough sound voters are there with this one as well.
+    fn can_vote(&self, id: NodeId, configuration: &Configuration) -> bool {
+        let with = configuration.voters.iter().copied().chain([id]).collect();
+        self.are_sound(with, configuration)
+    }
+
+    /// Whether most of these voters have disks that nobody damages, also once those learners vote that are to.
+    fn are_sound(&self, mut voters: Vec<NodeId>, configuration: &Configuration) -> bool {
+        let is_sound = |voter: &NodeId| !self.plan.damageable.contains(&voter.0);
+        let to_vote = |learner: &NodeId| configuration.attributes(*learner).promote && !voters.contains(learner);
+        let coming: Vec<NodeId> = configuration.learners.iter().copied().filter(to_vote).collect();
+        voters.extend(coming.into_iter().filter(|learner| !is_sound(learner)));
+        let sound = voters.iter().filter(|voter| is_sound(voter)).count();
+        2 * sound > voters.len()
     }
 
     /// Whether enough sound voters are left without this one to vote it out.

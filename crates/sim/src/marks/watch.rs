@@ -191,6 +191,7 @@ impl Marks {
             | Decision::VoteGranted { .. }
             | Decision::ElectionDecided { .. }
             | Decision::Committed { .. }
+            | Decision::Forgotten { .. }
             | Decision::Ignores { why: Ignored::Malformed, .. }
             | Decision::MembershipChanged { .. }
             | Decision::Excluded(_)
