@@ -35,7 +35,7 @@ use crate::transfer::PartDone;
 const PINNED_SEGMENTS_MAX: u64 = 4;
 
 /// A pause of so few ticks is always made up for.
-const PAUSE_TICKS_MIN: u32 = 10;
+const DOUBT_TICKS_MIN: u32 = 10;
 
 /// Something that happened.
 pub enum Event<S: StateMachine> {
@@ -273,13 +273,16 @@ impl<S: StateMachine> Engine<S> {
 
     fn pass_time(&mut self, now: Duration) -> Result<(), EngineError> {
         let tick = self.shared.settings.tick;
-        // A pause that peers may not have noticed is made up for tick by tick: leases and timeouts go by true time. One
-        // that is long enough for them to elect somebody else is not. To its peers this process was silent all the same,
-        // and nobody knows how much longer the pause was than the clock shows: a leader gives up its office (bug G11).
-        if now.saturating_sub(self.last_tick) > tick * self.pause_ticks() {
-            tracing::warn!(pause = ?now.saturating_sub(self.last_tick), "the process stood still; its groups lose what they lead");
+        // A pause that peers have not acted upon is made up for tick by tick: leases and timeouts go by true time. One that
+        // is long enough for them to elect somebody else is not: a leader gives up its office (bug G11). A processor that
+        // is short of time is no reason to, however: that would cost an election where nobody missed anything.
+        let pause = now.saturating_sub(self.last_tick);
+        if pause > tick * self.pause_ticks() {
+            tracing::warn!(?pause, "the process stood still; its groups lose what they lead");
             self.last_tick = now - tick;
             self.call_all(|group, shared| group.input(shared, Input::Paused))?;
+        } else if pause > tick * self.doubt_ticks() {
+            self.call_all(Group::doubt_clock)?;
         }
         while now.saturating_sub(self.last_tick) >= tick {
             self.last_tick += tick;
@@ -294,9 +297,17 @@ impl<S: StateMachine> Engine<S> {
         Ok(())
     }
 
-    /// The longest pause that is made up for: half of an election timeout, and some ticks where that is very short.
+    /// The longest pause that is made up for. Others elect nobody before an election timeout has passed since they heard
+    /// from this member, which may have been one heartbeat before the pause; the next one takes its time to reach them.
     fn pause_ticks(&self) -> u32 {
-        (self.shared.raft.election_timeout_ticks / 2).max(PAUSE_TICKS_MIN)
+        let raft = &self.shared.raft;
+        raft.election_timeout_ticks.saturating_sub(2 * raft.heartbeat_interval_ticks).max(self.doubt_ticks())
+    }
+
+    /// A pause from which on the clock is not trusted to show all of it: half of an election timeout, and some ticks where
+    /// that is very short.
+    fn doubt_ticks(&self) -> u32 {
+        (self.shared.raft.election_timeout_ticks / 2).max(DOUBT_TICKS_MIN)
     }
 
     fn take(&mut self, events: Vec<Event<S>>) -> Result<(), EngineError> {

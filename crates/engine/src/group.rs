@@ -258,6 +258,12 @@ impl<S: StateMachine> Group<S> {
         self.step(shared, input, NO_PAYLOADS)
     }
 
+    /// After a pause nobody knows how much longer it was than the clock shows. Reads by lease rest on the clock, and a leader
+    /// that could serve them gives up its office (bug G11). All else is confirmed by a quorum before it is answered.
+    pub fn doubt_clock(&mut self, shared: &mut Shared) -> Result<(), EngineError> {
+        if self.node.configuration().lease.is_some() { self.input(shared, Input::Paused) } else { Ok(()) }
+    }
+
     /// A disk hangs: what to do is for those who lead, if anyone else could.
     pub fn disk_hangs(&mut self, shared: &mut Shared, input: Input) -> Result<(), EngineError> {
         let others = self.node.configuration().voters.iter().any(|voter| *voter != shared.id);

@@ -159,6 +159,41 @@ fn the_last_member_goes_on_alone_by_order() {
     assert_eq!(commands(&cluster, 3), 40);
 }
 
+/// Three quarters of an election timeout, again and again: the others have no reason to elect anybody, so nor has it to go.
+#[test]
+fn a_leader_that_is_held_up_for_less_than_an_election_timeout_stays() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::new(seed, 3, 1, Settings::default());
+        cluster.run(Duration::from_secs(3));
+        let leader = cluster.leader(GROUP).unwrap();
+        let term = cluster.engine(leader).unwrap().node(GROUP).unwrap().term();
+        for _ in 0..5 {
+            cluster.sleep(leader, Duration::from_millis(750));
+            cluster.run(Duration::from_millis(500));
+        }
+        let node = cluster.engine(leader).unwrap().node(GROUP).unwrap();
+        assert_eq!((node.term(), node.role()), (term, RoleKind::Leader), "seed {seed}");
+    }
+}
+
+/// Followers that are held up make up for the time before they take the heartbeats that wait for them.
+#[test]
+fn a_follower_that_is_held_up_for_less_than_an_election_timeout_unseats_nobody() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::new(seed, 3, 1, Settings::default());
+        cluster.run(Duration::from_secs(3));
+        let leader = cluster.leader(GROUP).unwrap();
+        let term = cluster.engine(leader).unwrap().node(GROUP).unwrap().term();
+        let followers = [1, 2, 3].map(NodeId).into_iter().filter(|id| *id != leader);
+        for follower in followers.cycle().take(6) {
+            cluster.sleep(follower, Duration::from_millis(790));
+            cluster.run(Duration::from_millis(200));
+        }
+        let node = cluster.engine(leader).unwrap().node(GROUP).unwrap();
+        assert_eq!((node.term(), node.role()), (term, RoleKind::Leader), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_leader_that_slept_gives_up_its_office() {
     let mut cluster = Cluster::new(4, 3, 1, Settings::default());

@@ -14,50 +14,16 @@ use std::sync::Arc;
 use crate::aside::Suspicion;
 use crate::configuration::Configuration;
 use crate::decision::{Decision, Quiet, VoteRefusal};
-use crate::interface::{Effect, Settings};
+use crate::interface::Effect;
 use crate::message::{Body, HeartbeatReply, Message, RequestVote, RequestVoteReply};
 use crate::node::Node;
 use crate::planted::planted;
 use crate::quorum::{self, Outcome};
-use crate::random::Random;
 use crate::role::{Role, Vote, Votes};
 use crate::types::{Index, LogPosition, NodeId, Term};
 
-/// When a replica stops waiting for a leader.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ElectionTimer {
-    /// Ticks since a leader was heard, a vote given, or a candidacy begun.
-    elapsed: u32,
-    /// At so many of them a candidacy begins.
-    timeout: u32,
-    random: Random,
-}
-
-impl ElectionTimer {
-    pub(crate) fn new(settings: &Settings, seed: u64, id: NodeId) -> ElectionTimer {
-        let mut random = Random::new(seed, id.0);
-        let timeout = election_timeout(settings, &mut random);
-        ElectionTimer { elapsed: 0, timeout, random }
-    }
-
-    /// Leaves time to those who should stand first.
-    pub(crate) fn wait_longer(&mut self, ticks: u32) {
-        self.timeout = self.timeout.saturating_add(ticks);
-    }
-
-    pub(crate) fn ticks_left(&self) -> u32 {
-        self.timeout.saturating_sub(self.elapsed)
-    }
-}
-
 /// For so many ticks after its connection broke, a leader's messages may be its last ones.
 const LAST_WORDS_TICKS: u32 = 2;
-
-/// Between one and two election timeouts, drawn anew each time so that split votes do not repeat (§3.4).
-fn election_timeout(settings: &Settings, random: &mut Random) -> u32 {
-    let base = settings.election_timeout_ticks.max(1);
-    base.saturating_add(random.below(base))
-}
 
 /// Whether a candidate's log is less complete than the own (§3.6.1).
 fn is_older(theirs: LogPosition, own: LogPosition) -> bool {
@@ -138,11 +104,11 @@ impl Node {
     /// Starts the wait anew.
     pub(crate) fn reset_election_timer(&mut self) {
         let waits_longer = self.voters_to_go_first();
-        let timer = &mut self.timer;
         let base = self.settings.election_timeout_ticks;
+        let timer = &mut self.timer;
         timer.elapsed = 0;
         timer.timeout = match self.aside.suspicion {
-            None => election_timeout(&self.settings, &mut timer.random).saturating_add(waits_longer * base / 2),
+            None => timer.draw(&self.settings, self.role.kind()).saturating_add(waits_longer * base / 2),
             // While the leader is suspected somebody else is about to be elected. An election takes two rounds of
             // messages and disks, so a share of the usual wait tells whether it failed.
             Some(_) => {

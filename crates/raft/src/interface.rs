@@ -221,7 +221,8 @@ pub struct Start {
 /// A replica's settings. Times are in ticks of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
-    /// An election starts after this many ticks without a leader, plus a random part of up to as many again (§3.4).
+    /// An election starts after this many ticks without a leader, plus a random part of up to a quarter of as many; up to
+    /// as many again without pre-vote, and after a split vote (§3.4).
     pub election_timeout_ticks: u32,
     /// A leader sends heartbeats this often. At most a fifth of the election timeout is sensible.
     pub heartbeat_interval_ticks: u32,

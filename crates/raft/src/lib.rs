@@ -200,6 +200,7 @@ mod replication;
 mod role;
 mod snapshot;
 mod status;
+mod timer;
 mod transfer;
 mod types;
 

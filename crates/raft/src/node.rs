@@ -6,7 +6,6 @@ use crate::aside::{Aside, Withheld};
 use crate::configuration::Configuration;
 use crate::decision::{Decision, Ignored, StepDown};
 use crate::durability::Durability;
-use crate::election::ElectionTimer;
 use crate::interface::{Append, Content, Effect, EntrySizes, Input, Leadership, Persist, RoleKind, Settings, Start};
 use crate::invariants::Moment;
 use crate::log_view::LogView;
@@ -15,6 +14,7 @@ use crate::message::{Body, Message, RequestVoteReply};
 use crate::planted::planted;
 use crate::rare::{Optional, Rare};
 use crate::role::{Follower, Role};
+use crate::timer::ElectionTimer;
 use crate::types::{HardState, Index, LogPosition, NodeId, Term, TermRun, TermRuns, Ticket};
 
 /// One replica of one group.
