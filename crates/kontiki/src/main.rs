@@ -1,11 +1,13 @@
 //! Kontiki, the program: `server` runs a member with etcd's flags, `demo` a whole cluster to play with, `ctl` talks to
 //! one, `snapshot` saves and restores what it holds, `check` and `dump` look at the files of a member that is down,
-//! `sim` runs whole clusters in one thread under every fault. Without a subcommand it is the server, so that the binary can stand in for `etcd`.
+//! `sim` runs whole clusters in one thread under every fault, `bench` puts a load on a cluster and reports what it bore. Without
+//! a subcommand it is the server, so that the binary can stand in for `etcd`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod check;
 #[cfg(test)]
 mod compatibility;
@@ -56,6 +58,8 @@ enum Command {
     Dump(dump::DumpArgs),
     /// Run whole simulated clusters under every fault, from a seed, and check that nothing is lost
     Sim(sim::SimArgs),
+    /// Put a load on a cluster and report throughput and latency; writes keys under bench/
+    Bench(Box<bench::BenchArgs>),
     /// Print the versions
     Version,
 }
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Version => {
             print!("{}", version::text());
             ExitCode::SUCCESS

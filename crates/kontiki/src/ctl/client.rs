@@ -157,11 +157,16 @@ impl Context {
         endpoint: &str,
         ask: impl AsyncFn(&Connection) -> Result<T, Status>,
     ) -> Result<T, String> {
-        let connection = self.dial(endpoint).await?;
-        let connection = self.log_in(connection).await.map_err(|failure| failure.to_string())?;
+        let connection = self.connect_only(endpoint).await?;
         let answer = timeout_at(self.deadline(), ask(&connection)).await;
         let answer = answer.map_err(|_| format!("no answer within {:?}", self.settings.command_timeout))?;
         answer.map_err(|status| describe(&status, endpoint))
+    }
+
+    /// A connection to this endpoint and no other; an error is the bare reason.
+    pub async fn connect_only(&self, endpoint: &str) -> Result<Connection, String> {
+        let connection = self.dial(endpoint).await?;
+        self.log_in(connection).await.map_err(|failure| failure.to_string())
     }
 
     async fn dial(&self, endpoint: &str) -> Result<Connection, String> {

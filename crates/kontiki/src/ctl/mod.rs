@@ -46,7 +46,7 @@ mod role;
 mod secure;
 pub mod session;
 pub mod settings;
-mod show;
+pub mod show;
 mod snapshot;
 mod snapshot_save;
 mod snapshot_show;
