@@ -35,17 +35,19 @@ pub(crate) struct Socket {
     guard: Option<PingGuard>,
     /// Exchanges the names that clients over a path give.
     names: Option<PathNames>,
+    /// Something was written.
+    written: bool,
 }
 
 impl From<Raw> for Socket {
     fn from(raw: Raw) -> Socket {
-        Socket { kind: Kind::Plain(raw), ahead: Vec::new(), guard: None, names: None }
+        Socket { kind: Kind::Plain(raw), ahead: Vec::new(), guard: None, names: None, written: false }
     }
 }
 
 impl From<TlsStream<Raw>> for Socket {
     fn from(stream: TlsStream<Raw>) -> Socket {
-        Socket { kind: Kind::Tls(Box::new(stream)), ahead: Vec::new(), guard: None, names: None }
+        Socket { kind: Kind::Tls(Box::new(stream)), ahead: Vec::new(), guard: None, names: None, written: false }
     }
 }
 
@@ -135,6 +137,7 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let socket = self.get_mut();
         let written = ready!(Pin::new(&mut socket.kind).poll_write(context, bytes))?;
+        socket.written = true;
         if let Some(guard) = &mut socket.guard {
             guard.sent(&bytes[..written]);
         }
@@ -159,7 +162,13 @@ impl AsyncWrite for Socket {
         Poll::Ready(Ok(written))
     }
 
+    /// HTTP/2's library asks when it begins, and takes from the answer from how many bytes on it does not gather an answer
+    /// with others but writes it by itself: 256 if yes, 1024 if no. What takes a system call each is dearer than what is
+    /// copied, so it is told no at first; once it writes, what it did not gather leaves without a copy all the same.
     fn is_write_vectored(&self) -> bool {
+        if self.guard.is_some() && !self.written {
+            return false;
+        }
         match &self.kind {
             Kind::Plain(raw) => raw.is_write_vectored(),
             Kind::Tls(stream) => stream.is_write_vectored(),
@@ -235,5 +244,30 @@ impl Raw {
         let mut first = [0];
         let seen = tokio::time::timeout(limit, tcp.peek(&mut first)).await;
         matches!(seen, Ok(Ok(1..))) && first[0].is_ascii_uppercase()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn http2_is_told_to_gather_and_writes_large_answers_without_a_copy() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::from(Raw::Tcp(listener.accept().await.unwrap().0));
+        assert!(socket.is_write_vectored(), "HTTP/1 does not gather by it");
+        socket.guard(PingGuard::new(Duration::from_secs(5), Arc::default()));
+        assert!(!socket.is_write_vectored(), "asked at the beginning");
+        socket.write_all(b"settings").await.unwrap();
+        assert!(socket.is_write_vectored(), "asked before each write");
     }
 }
