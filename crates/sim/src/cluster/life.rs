@@ -113,7 +113,7 @@ impl<S: Subject> Cluster<S> {
     fn did_not_start(&mut self, place: usize, dark: bool, excused: bool, words: &str) -> Result<(), Violation> {
         let member = &mut self.members[place];
         if dark {
-            member.disk.crash();
+            member.lose_power(member.struck);
         }
         let (id, life) = (member.id, member.life);
         self.counts.add(if dark { "crash-in-start" } else { "refused-start" }, 1);
@@ -209,7 +209,7 @@ impl<S: Subject> Cluster<S> {
         let member = &mut self.members[place];
         let healthy = matches!(end, End::Itself(_));
         if !healthy {
-            member.disk.crash();
+            member.lose_power(matches!(end, End::Struck));
         }
         self.syncs_succeed(place);
         if matches!(end, End::Wiped) {

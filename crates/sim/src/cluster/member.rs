@@ -167,6 +167,15 @@ impl<M: StateMachine> Member<M> {
         process.tick_at.map(|tick| tick.max(process.free_at))
     }
 
+    /// Its power fails, and is back. Where a write was not made as it was reported, the ledger keeps its row of it: with both
+    /// gone the log would look as if the write had never been, which is where its promise ends (decision 17).
+    pub fn lose_power(&self, struck: bool) {
+        if struck {
+            self.disk.settle(|path| path.extension().is_some_and(|end| end == "ledger"));
+        }
+        self.disk.crash();
+    }
+
     /// Its clock was changed.
     pub fn clock_changed(&mut self) {
         if let Some(process) = &mut self.process {

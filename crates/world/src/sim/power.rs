@@ -24,6 +24,16 @@ impl SimDisk {
         (state.fuse, state.dark) = (None, false);
     }
 
+    /// What was written to the files that fit is durable from now on, as if each had been synced.
+    pub fn settle(&self, fits: impl Fn(&Path) -> bool) {
+        let state = lock(&self.state);
+        for (dir, directory) in &state.directories {
+            for (_, inode) in directory.seen.iter().filter(|(name, _)| fits(&dir.join(name))) {
+                lock(&inode.body).sync();
+            }
+        }
+    }
+
     /// All files that are seen, with their lengths, in the order of their paths.
     #[must_use]
     pub fn files(&self) -> Vec<(PathBuf, u64)> {
