@@ -12,6 +12,7 @@ mod engine;
 mod entry;
 mod error;
 mod group;
+mod inbox;
 mod lag;
 mod machine;
 mod mending;
@@ -32,13 +33,14 @@ mod transfer;
 pub use engine::{Engine, Event, GroupStart};
 pub use entry::{COMMAND, Payload, PayloadError, decode as decode_payload, decode_configuration, encode_configuration};
 pub use error::EngineError;
+pub use inbox::Inbox;
 pub use machine::{
     ChangeOutcome, CheckpointJob, Committed, MachineError, Mend, Progress, ReceiveJob, ScrubStateJob, ScrubbedState,
     SnapshotSource, StateMachine,
 };
 pub use outbox::{Outbox, Scrub, Scrubbed};
 pub use proposals::NotTaken;
-pub use runtime::{Inbox, Runtime};
+pub use runtime::Runtime;
 pub use settings::Settings;
 pub use timings::{Histogram, HistogramSnapshot, Timings};
 pub use transfer::{PartDone, PartJob};

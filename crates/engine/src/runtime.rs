@@ -1,119 +1,21 @@
-//! The thin real runtime: one thread that turns the engine, one that writes the log, and one for all that nobody waits for:
-//! checkpoints, snapshots that come in, and reading durable bytes again to find damage.
+//! The thin real runtime: a thread that turns the engine where no other does (see [`Inbox`]), one that writes the log, and
+//! one for all that nobody waits for: checkpoints, snapshots that come in, and reading durable bytes again to find damage.
 
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use kontiki_log::{LogError, ReserveJob, WriteJob};
+use kontiki_log::{ReserveJob, WriteJob};
 use kontiki_raft::{GroupId, NodeId};
 use kontiki_transport::{Frame, Transport};
 use kontiki_world::{Clock, lower_thread_priority};
 
 use crate::engine::{Engine, Event};
 use crate::error::EngineError;
+use crate::inbox::{Core, Inbox};
 use crate::machine::{CheckpointJob, StateMachine};
 use crate::outbox::{Outbox, Scrub};
 use crate::timings::Timings;
 use crate::transfer::PartJob;
-
-/// How long an engine that stops waits for the log's thread to say why.
-const CAUSE_PATIENCE: Duration = Duration::from_millis(200);
-
-/// Where events wait for the engine's next turn. Any thread may post.
-pub struct Inbox<S: StateMachine> {
-    state: Mutex<InboxState<S>>,
-    wake: Condvar,
-}
-
-struct InboxState<S: StateMachine> {
-    events: Vec<Event<S>>,
-    /// The engine's thread sleeps: only then is waking it worth a system call.
-    asleep: bool,
-    closed: bool,
-}
-
-impl<S: StateMachine> Default for Inbox<S> {
-    fn default() -> Inbox<S> {
-        let state = InboxState { events: Vec::new(), asleep: false, closed: false };
-        Inbox { state: Mutex::new(state), wake: Condvar::new() }
-    }
-}
-
-impl<S: StateMachine> std::fmt::Debug for Inbox<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inbox").finish_non_exhaustive()
-    }
-}
-
-impl<S: StateMachine> Inbox<S> {
-    /// Adds an event. False where the engine has stopped; the event is dropped then.
-    pub fn post(&self, event: Event<S>) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.closed {
-            return false;
-        }
-        state.events.push(event);
-        let wake = std::mem::take(&mut state.asleep);
-        drop(state);
-        if wake {
-            self.wake.notify_one();
-        }
-        true
-    }
-
-    /// What has come in so far, for an owner that calls the engine itself.
-    #[must_use]
-    pub fn drain(&self) -> Vec<Event<S>> {
-        std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).events)
-    }
-
-    /// Whether something has come in.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).events.is_empty()
-    }
-
-    /// Why the engine really stops. A turn may meet a log that has failed before it has been told how; the log's thread says
-    /// so in a moment.
-    fn cause(&self, error: EngineError) -> EngineError {
-        if !matches!(error, EngineError::Log(LogError::Failed)) {
-            return error;
-        }
-        for event in self.take(CAUSE_PATIENCE).into_iter().flatten() {
-            if let Event::LogWritten(Err(cause)) = event {
-                return cause.into();
-            }
-        }
-        error
-    }
-
-    /// Ends the engine after its present turn.
-    pub fn close(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
-        self.wake.notify_one();
-    }
-
-    /// What has come in, waiting up to `patience` for something. None when closed.
-    fn take(&self, patience: Duration) -> Option<Vec<Event<S>>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.events.is_empty() && !patience.is_zero() && !state.closed {
-            state.asleep = true;
-            state = self.wake.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
-            state.asleep = false;
-            if !state.events.is_empty() {
-                // The first event of many wakes this thread, mostly before the others are posted. Giving way once lets
-                // those come in that are ready to: under load a turn serves more of them, idle it costs nothing. Measured
-                // in docs/benchmarks.md.
-                drop(state);
-                std::thread::yield_now();
-                state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            }
-        }
-        if state.closed { None } else { Some(std::mem::take(&mut state.events)) }
-    }
-}
 
 /// A running engine. Dropping it stops the threads and waits for them.
 #[derive(Debug)]
@@ -128,7 +30,7 @@ impl<S: StateMachine> Runtime<S> {
     /// # Errors
     /// Where the operating system gives no threads.
     pub fn start(
-        mut engine: Engine<S>,
+        engine: Engine<S>,
         inbox: Arc<Inbox<S>>,
         transport: Arc<Transport>,
         clock: Arc<dyn Clock>,
@@ -174,29 +76,10 @@ impl<S: StateMachine> Runtime<S> {
                 });
             }
         })?);
-        let events = inbox.clone();
-        threads.push(spawn("engine", move || {
-            let mut outbox = Threads { transport, writes, background };
-            let mut more = false;
-            loop {
-                let patience = if more { Duration::ZERO } else { engine.next_tick().saturating_sub(clock.now()) };
-                let Some(taken) = events.take(patience) else { break };
-                // The clock is read once the inbox is drained: a lease must be judged by a time after the read came, or
-                // the read might be served by a lease that ended before it was asked for.
-                match engine.turn(clock.now(), taken, &mut outbox) {
-                    Ok(left) => {
-                        more = left;
-                        timings.log_bytes.store(engine.log().disk_bytes(), Relaxed);
-                    }
-                    Err(error) => {
-                        let error = events.cause(error);
-                        events.close();
-                        failed(error);
-                        break;
-                    }
-                }
-            }
-        })?);
+        let outbox = Threads { transport, writes, background };
+        inbox.install(Core::new(engine, Box::new(outbox), clock, timings, Box::new(failed)));
+        let turning = inbox.clone();
+        threads.push(spawn("engine", move || turning.keep_turning())?);
         Ok(Runtime { inbox, threads })
     }
 

@@ -231,11 +231,13 @@ impl Link {
 
     /// Answers proposals. Those of nobody here are skipped.
     pub fn answer_proposals(&self, answers: impl Iterator<Item = (u64, Result<Applied, StoreError>)>) {
+        // Who is answered wakes up, and may propose again: not while it would have to wait for this lock.
         let mut waiting = lock(&self.proposals);
-        for (token, answer) in answers {
-            if let Some(waiter) = waiting.remove(&token) {
-                let _ = waiter.sender.send(answer); // the client may have gone
-            }
+        let answered: Vec<_> =
+            answers.filter_map(|(token, answer)| waiting.remove(&token).map(|waiter| (waiter, answer))).collect();
+        drop(waiting);
+        for (waiter, answer) in answered {
+            let _ = waiter.sender.send(answer); // the client may have gone
         }
     }
 
@@ -247,6 +249,12 @@ impl Link {
         }
         reads.gathering.push(waiter);
         reads.gathering.len() == 1
+    }
+
+    /// How many reads wait: to be in a batch, or in one.
+    pub fn reads_waiting(&self) -> usize {
+        let reads = lock(&self.reads);
+        reads.gathering.len() + reads.batches.values().map(Vec::len).sum::<usize>()
     }
 
     /// The reads gathered so far become a batch. False where there are none.

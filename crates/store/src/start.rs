@@ -349,6 +349,8 @@ impl Opened {
         let tell =
             move || told.upgrade().map(|parts| Store(parts, Proposer::Member).tell_members()).unwrap_or_default();
         transport.answer_with(Arc::new(tell));
+        let tended = Arc::clone(&inbox);
+        transport.tend_with(Arc::new(move || tended.turn()));
         let runtime = Runtime::start(engine, inbox, transport, clock, timings, move |error| {
             stopped.stop();
             stopped.fail(StopReason::Engine(error.to_string()));
@@ -391,7 +393,13 @@ impl Opened {
                     _ => {}
                 }
             }
-            inbox.post(Event::Received(received));
+            let frames = received.iter().all(|news| matches!(news, Received::Frame { .. }));
+            let event = Event::Received(received);
+            if frames {
+                inbox.add(event); // seen to by whoever read them, see `run`
+            } else {
+                inbox.post(event);
+            }
         });
         let listeners = std::mem::take(&mut self.options.peer_listeners);
         let connector = self.options.peer_connector.take();

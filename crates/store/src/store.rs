@@ -33,6 +33,8 @@ const LEASE_TTL_MAX: i64 = 9_000_000_000;
 const PENDING_MAX: usize = 50_000;
 /// Most bytes of proposals that may wait here.
 const PENDING_BYTES_MAX: u64 = 256 << 20;
+/// So many calls may be under way where the engine is turned by the one who makes the last of them (decision 30).
+const TURNED_BY_CLIENTS_MAX: usize = 2;
 /// How often a member that stops looks whether anyone is left to hand over to.
 const HAND_OVER_POLL: Duration = Duration::from_millis(20);
 /// How often a question is put again while no leader answers.
@@ -141,10 +143,16 @@ impl Store {
         let (sender, answer) = oneshot::channel();
         parts.link.expect_proposal(token, self.waiter(sender));
         let payload = payload(parts.identity.member_id, token, &self.1, &encoded);
-        if !parts.inbox.post(Event::Propose { group: GROUP, payload }) {
+        if !self.bring(Event::Propose { group: GROUP, payload }, parts.link.pending()) {
             return Err(StoreError::Stopped);
         }
         answer.await.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// Brings a call to the engine: where few are under way, with this one, on this thread; many are better taken together.
+    fn bring(&self, event: Event<StoreMachine>, under_way: usize) -> bool {
+        let inbox = &self.0.inbox;
+        if under_way <= TURNED_BY_CLIENTS_MAX { inbox.post_and_turn(event) } else { inbox.post(event) }
     }
 
     pub(crate) fn waiter<T>(&self, sender: oneshot::Sender<T>) -> Waiter<T> {
@@ -178,7 +186,8 @@ impl Store {
     /// Where no leader confirms in time.
     pub async fn read_barrier(&self) -> Result<(), StoreError> {
         let (sender, answer) = oneshot::channel();
-        if self.0.link.expect_read(self.waiter(sender)) && !self.0.inbox.post(Event::Read(GROUP)) {
+        if self.0.link.expect_read(self.waiter(sender)) && !self.bring(Event::Read(GROUP), self.0.link.reads_waiting())
+        {
             return Err(StoreError::Stopped);
         }
         answer.await.unwrap_or(Err(StoreError::Stopped))

@@ -184,6 +184,7 @@ impl Receiver {
             if !self.peer.deliver(self.class, self.number, batch) {
                 return Ok(Ended::Replaced);
             }
+            self.shared.reporter.tend();
             end?;
         }
     }

@@ -55,6 +55,6 @@ pub use frame::{Class, Frame, Held, REFUSED_HEAD_BYTES};
 pub use listener::Listener;
 pub use options::{Identity, Options};
 pub use question::{AskError, Tell, ask};
-pub use report::{Deliver, Received};
+pub use report::{Deliver, Received, Tend};
 pub use statistics::PeerStatistics;
 pub use transport::Transport;

@@ -1,7 +1,7 @@
 //! What the layer above hears from the connections, and how often the operator hears of trouble.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use kontiki_raft::NodeId;
@@ -39,20 +39,36 @@ pub enum Received {
 /// class in order.
 pub type Deliver = Arc<dyn Fn(Vec<Received>) + Send + Sync>;
 
+/// Sees to what was delivered. Called without any lock held, on the thread that delivered frames, right after it did.
+pub type Tend = Arc<dyn Fn() + Send + Sync>;
+
 /// Hands over to the layer above until the transport is shut down.
 pub(crate) struct Reporter {
     deliver: Deliver,
+    tend: OnceLock<Tend>,
     closed: AtomicBool,
 }
 
 impl Reporter {
     pub(crate) fn new(deliver: Deliver) -> Reporter {
-        Reporter { deliver, closed: AtomicBool::new(false) }
+        Reporter { deliver, tend: OnceLock::new(), closed: AtomicBool::new(false) }
     }
 
     pub(crate) fn deliver(&self, batch: Vec<Received>) {
         if !self.closed.load(Ordering::Acquire) {
             (self.deliver)(batch);
+        }
+    }
+
+    /// The first one counts.
+    pub(crate) fn tend_with(&self, tend: Tend) {
+        let _ = self.tend.set(tend);
+    }
+
+    /// Frames were delivered, and no lock is held.
+    pub(crate) fn tend(&self) {
+        if let Some(tend) = self.tend.get() {
+            tend();
         }
     }
 

@@ -22,7 +22,7 @@ use crate::listener::{Address, Listener};
 use crate::options::{Identity, Options};
 use crate::peer::{Peer, Task};
 use crate::question::Tell;
-use crate::report::{Deliver, Reporter, WarnLimit, lock};
+use crate::report::{Deliver, Reporter, Tend, WarnLimit, lock};
 use crate::statistics::PeerStatistics;
 
 /// Most members that are let in before the layer above names them.
@@ -154,6 +154,11 @@ impl Transport {
     /// From now on whoever asks for the members gets this answer.
     pub fn answer_with(&self, tell: Tell) {
         *write(&self.shared.tell) = Some(tell);
+    }
+
+    /// Frames are seen to by this from now on, on the thread that delivered them. The first call counts.
+    pub fn tend_with(&self, tend: Tend) {
+        self.shared.reporter.tend_with(tend);
     }
 
     /// Figures per peer.
